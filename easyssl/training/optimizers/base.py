@@ -1,0 +1,117 @@
+"""What all optimizers share: one formula, applied to whole variables or to the touched rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+
+class RowOptimizer(keras.optimizers.Optimizer):
+    """Base of optimizers whose step on an embedding table costs as much as the rows that the batch touched.
+
+    A subclass states its slots (`slot_values`) and one formula (`update`). A dense gradient applies the
+    formula to the whole variable. An `IndexedSlices` gradient applies it to the rows that have a gradient:
+    the rows of the variable and of its slots are gathered, updated and scattered back; no other row is read
+    or written.
+
+    Where the formula changes nothing for a zero gradient (Adagrad), the sparse step equals the dense one.
+    Where it does change something (decaying moments, weight decay), the sparse step is lazy: a row's slots
+    stay as they are until the row is touched again. Each subclass says which of the two it is.
+
+    Args:
+        learning_rate: A number or a Keras `LearningRateSchedule`.
+        name: Name of the optimizer.
+        **kwargs: Further arguments of the Keras base class.
+    """
+
+    def __init__(self, learning_rate: Any, name: str, **kwargs: Any) -> None:
+        # The base class would compile each variable's update on its own, for every number of rows, and its
+        # default decay of 0 (unlike None) would still rewrite every variable as a whole.
+        super().__init__(name=name, weight_decay=None, jit_compile=False, **kwargs)
+        self._learning_rate = self._build_learning_rate(learning_rate)
+
+    def slot_values(self) -> Mapping[str, float]:
+        """Returns the name and the initial value of every slot."""
+        raise NotImplementedError
+
+    def update(
+        self, gradient: tf.Tensor, value: tf.Tensor, slots: dict[str, tf.Tensor], rate: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns the new value and the new slots.
+
+        Args:
+            gradient: `[rows, ...]`, or a whole variable's shape.
+            value: Current value, of the same shape.
+            slots: Current slots, each of the same shape.
+            rate: Scalar learning rate of this step.
+        """
+        raise NotImplementedError
+
+    def build(self, var_list: Any) -> None:
+        """Creates the slots.
+
+        Args:
+            var_list: The variables that will be updated.
+        """
+        super().build(var_list)
+        if getattr(self, "_built", False):
+            return
+        self._slots = {
+            name: [
+                self.add_variable_from_reference(
+                    variable, name, initial_value=tf.fill(variable.shape, initial)
+                )
+                for variable in var_list
+            ]
+            for name, initial in self.slot_values().items()
+        }
+        self._built = True
+
+    def slots_of(self, variable: tf.Variable) -> dict[str, tf.Variable]:
+        """Returns the slots of a variable by name.
+
+        Raises:
+            KeyError: If the optimizer was not built for the variable.
+        """
+        index = self._index_dict[self._var_key(variable)]
+        return {name: variables[index] for name, variables in self._slots.items()}
+
+    def slot_variables(self, variables: Any) -> Iterator[tuple[tf.Variable, str, tf.Variable]]:
+        """Yields (variable, slot name, slot) for each of `variables`."""
+        for variable in variables:
+            for name, slot in self.slots_of(variable).items():
+                yield variable, name, slot
+
+    def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
+        """Updates one variable.
+
+        Args:
+            gradient: Dense, or `IndexedSlices` whose indices are distinct.
+            variable: The variable.
+        """
+        rate = tf.cast(self.learning_rate, variable.dtype)
+        slots = self.slots_of(variable)
+        if not isinstance(gradient, tf.IndexedSlices):
+            value, new = self.update(gradient, variable, dict(slots), rate)
+            variable.assign(value)
+            for name, slot in slots.items():
+                slot.assign(new[name])
+            return
+        rows = gradient.indices
+        current = {name: tf.gather(slot, rows) for name, slot in slots.items()}
+        value, new = self.update(gradient.values, tf.gather(variable, rows), current, rate)
+        variable.scatter_update(tf.IndexedSlices(value, rows))
+        for name, slot in slots.items():
+            slot.scatter_update(tf.IndexedSlices(new[name], rows))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        config = super().get_config()
+        config["learning_rate"] = self._serialize_hyperparameter(self._learning_rate)
+        # Ours are constructor arguments of the subclasses or fixed.
+        for name in ("weight_decay", "jit_compile", "is_legacy_optimizer"):
+            config.pop(name, None)
+        return config
