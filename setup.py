@@ -13,6 +13,7 @@ PLOTS = ["matplotlib>=3.7"]
 TENSORBOARD = ["tensorboard>=2.18"]
 TEST = [
     "pytest>=8",
+    "pytest-xdist>=3.5",
     "hypothesis>=6.100",
     "scikit-learn>=1.4",
     "grpcio-tools>=1.60",
