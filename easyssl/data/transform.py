@@ -1,0 +1,200 @@
+"""From raw columns to numbers: the same TensorFlow ops in training and in the exported model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from easyssl.data.features.id import IdTransform
+from easyssl.data.features.pass_through import PassThroughTransform
+from easyssl.data.features.raw import RawTransform
+from easyssl.data.features.sequence import SequenceTransform
+from easyssl.data.features.tag import TagTransform
+from easyssl.data.features.text import LengthBuckets
+from easyssl.data.features.types import FeatureSpec
+
+TRANSFORMS: dict[str, type[tf.Module]] = {
+    "IdFeature": IdTransform,
+    "RawFeature": RawTransform,
+    "TagFeature": TagTransform,
+    "SequenceFeature": SequenceTransform,
+    "PassThroughFeature": PassThroughTransform,
+}
+"""The class of ops for each feature type."""
+
+COLUMN_DTYPES: dict[str, tf.DType] = {
+    "INT32": tf.int32,
+    "INT64": tf.int64,
+    "STRING": tf.string,
+    "FLOAT": tf.float32,
+    "DOUBLE": tf.float64,
+    "BOOL": tf.bool,
+}
+"""The tensor type of each column type of `data_config.input_fields`."""
+
+
+@dataclass(frozen=True)
+class BadCell:
+    """A cell that a feature cannot read.
+
+    Attributes:
+        row: Place in the batch, from 0.
+        feature: Name of the feature.
+        columns: The feature's columns.
+        cells: What stands in them.
+        reason: What is wrong, in one line.
+    """
+
+    row: int
+    feature: str
+    columns: tuple[str, ...]
+    cells: tuple[Any, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        cells = ", ".join(
+            f"column '{name}' has {cell!r}" for name, cell in zip(self.columns, self.cells, strict=True)
+        )
+        return f"feature '{self.feature}': {cells}: {self.reason}"
+
+
+class FeatureTransform(tf.Module):
+    """Turns raw columns into the numeric tensors that the model reads.
+
+    Stateless TensorFlow ops with the vocabularies held as constants, so that it runs eagerly, in a
+    `tf.function`, in a `tf.data` map and inside an exported SavedModel without any file.
+
+    Per feature the output has, under the feature's name (`FeatureSpec.kind` tells which):
+
+    - an id: int64 `[batch]`, -1 where missing;
+    - tags, or numbers in buckets: int64 `[batch, n]`, padded with -1, and `<name>/weight` float32
+      `[batch, n]` for weighted tags;
+    - numbers: float32 `[batch, raw_input_dim]`;
+    - a sequence: int64 `[batch, seq_len]` padded with -1 (`[batch, seq_len, n]` with `seq_multi_sep`) or
+      float32 `[batch, sequence_length]`, and `<name>/length` int32 `[batch]`.
+
+    `seq_len` is the longest row of the batch, rounded up and at most `max_seq_len`. Features that no group
+    uses, and PassThroughFeatures, are left out.
+
+    Args:
+        specs: Features by name, from `build_feature_specs`.
+        columns: Type of every column, such as `{"user_id": "STRING"}`.
+        length_buckets: Lengths to round sequences up to; without any, multiples of 8.
+
+    Raises:
+        ValueError: If a column of a feature is not in `columns`.
+
+    Example:
+        >>> from easyssl.data.features.types import Buckets, FeatureSpec
+        >>> spec = FeatureSpec("hist", "SequenceFeature", ("hist",), buckets=Buckets("hash", 1000))
+        >>> transform = FeatureTransform({"hist": spec}, {"hist": "STRING"}, length_buckets=(4,))
+        >>> transform({"hist": tf.constant(["a|1", ""])})["hist"].numpy().tolist()
+        [[939, 849, -1, -1], [263, -1, -1, -1]]
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, FeatureSpec],
+        columns: Mapping[str, str],
+        length_buckets: tuple[int, ...] = (),
+    ):
+        super().__init__(name="feature_transform")
+        rounding = LengthBuckets(tuple(length_buckets))
+        self.specs = {name: spec for name, spec in specs.items() if spec.used and spec.kind != "none"}
+        names = dict.fromkeys(column for spec in self.specs.values() for column in spec.inputs)
+        missing = [name for name in names if name not in columns]
+        if missing:
+            raise ValueError(f"the features read columns that are not declared: {missing}")
+        self.columns = {name: columns[name] for name in names}
+        self.features = []
+        with tf.device("/CPU:0"):
+            for spec in self.specs.values():
+                kwargs = {"length_buckets": rounding} if spec.is_sequence else {}
+                self.features.append(TRANSFORMS[spec.type](spec, **kwargs))
+
+    def signature(self) -> dict[str, tf.TensorSpec]:
+        """Returns the `tf.TensorSpec` `[batch]` of every column that is read."""
+        return {name: tf.TensorSpec([None], COLUMN_DTYPES[kind], name) for name, kind in self.columns.items()}
+
+    def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Transforms one batch.
+
+        Args:
+            raw: Columns `[batch]`; more than needed are ignored. NumPy arrays are accepted too.
+
+        Returns:
+            The tensors described above.
+
+        Raises:
+            tf.errors.InvalidArgumentError: If a cell is not what its feature needs; `find_bad_cell` tells
+                which one.
+        """
+        outputs: dict[str, tf.Tensor] = {}
+        # Strings live on the CPU; without this the small ops around them would wander to the GPU and back.
+        with tf.device("/CPU:0"):
+            columns = {
+                name: tf.convert_to_tensor(raw[name], COLUMN_DTYPES[self.columns[name]])
+                for name in self.columns
+            }
+            for feature in self.features:
+                with tf.name_scope(_scope_name(feature.spec.name)):
+                    outputs.update(feature(columns))
+        return outputs
+
+    def find_bad_cell(self, raw: Mapping[str, tf.Tensor]) -> BadCell | None:
+        """Finds the first row that `__call__` fails on, by halving the batch.
+
+        Args:
+            raw: The batch that failed, as tensors or NumPy arrays.
+
+        Returns:
+            The cell and what is wrong with it, or None if the whole batch is fine.
+        """
+        columns = {
+            name: tf.convert_to_tensor(raw[name], COLUMN_DTYPES[self.columns[name]]) for name in self.columns
+        }
+        found = []
+        for feature in self.features:
+            own = {name: columns[name] for name in feature.spec.inputs}
+            start, stop = 0, int(next(iter(own.values())).shape[0])
+            reason = _failure(feature, own, start, stop)
+            while reason and stop - start > 1:
+                middle = (start + stop) // 2
+                if _failure(feature, own, start, middle):
+                    stop = middle
+                else:
+                    start = middle
+                reason = _failure(feature, own, start, stop)
+            if reason:
+                cells = tuple(_plain(column[start].numpy()) for column in own.values())
+                found.append(BadCell(start, feature.spec.name, tuple(own), cells, reason))
+        return min(found, key=lambda bad: bad.row, default=None)
+
+
+def _scope_name(name: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in f"f_{name}")
+
+
+def _failure(feature: Any, columns: Mapping[str, tf.Tensor], start: int, stop: int) -> str:
+    """Returns why the feature cannot read these rows, or `""`."""
+    try:
+        feature({name: column[start:stop] for name, column in columns.items()})
+    except tf.errors.InvalidArgumentError as error:
+        ours = re.search(r"feature '[^']*': ([^\"\n]+)", error.message)
+        if ours:
+            return ours.group(1)
+        hint = ""
+        if feature.spec.is_sequence and feature.spec.empty_sequence == "ONE_STEP":
+            hint = " (set empty_sequence: NO_STEP if an empty cell means no history)"
+        buckets = feature.spec.buckets
+        whole = buckets is not None and buckets.kind == "integer" and not feature.spec.weighted
+        return f"expected {'whole numbers' if whole else 'numbers'}{hint}"
+    return ""
+
+
+def _plain(cell: Any) -> Any:
+    return cell.decode("utf-8", "replace") if isinstance(cell, bytes) else cell.item()
