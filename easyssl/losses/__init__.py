@@ -1,1 +1,13 @@
-"""Part of EasySSL."""
+"""Losses: how layers report theirs, and the supervised ones by name."""
+
+from easyssl.losses.collect import CollectedLosses, LossTerm, collect_losses, report_loss
+from easyssl.losses.supervised import SUPERVISED_LOSSES, supervised_loss
+
+__all__ = [
+    "SUPERVISED_LOSSES",
+    "CollectedLosses",
+    "LossTerm",
+    "collect_losses",
+    "report_loss",
+    "supervised_loss",
+]

@@ -1,0 +1,97 @@
+"""Activation functions by the names that configs use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from easyssl.errors import nearest
+
+_SLOPE = 0.2  # of leaky_relu
+
+
+def _gelu(x: tf.Tensor) -> tf.Tensor:
+    # The cube and its gradient overflow float16 from |x| = 40 on.
+    return tf.cast(tf.nn.gelu(tf.cast(x, tf.float32), approximate=True), x.dtype)
+
+
+def _leaky_relu(x: tf.Tensor) -> tf.Tensor:
+    return tf.nn.leaky_relu(x, alpha=_SLOPE)
+
+
+def _softmax(x: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.nn.softmax(tf.cast(x, tf.float32), axis=-1), x.dtype)
+
+
+_FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "linear": tf.identity,
+    "relu": tf.nn.relu,
+    "gelu": _gelu,
+    "leaky_relu": _leaky_relu,
+    "prelu": _leaky_relu,
+    "elu": tf.nn.elu,
+    "selu": tf.nn.selu,
+    "tanh": tf.nn.tanh,
+    "swish": tf.nn.silu,
+    "silu": tf.nn.silu,
+    "sigmoid": tf.nn.sigmoid,
+    "softmax": _softmax,
+}
+# Dotted names that mean the same as the plain ones. `tf.nn.gelu` does not: it is the exact form.
+_DOTTED = {f"tf.nn.{name}": name for name in _FUNCTIONS if name not in ("linear", "gelu", "prelu")}
+_DOTTED |= {"tf.sigmoid": "sigmoid", "tf.tanh": "tanh"}
+
+
+def activation_names() -> tuple[str, ...]:
+    """Returns the names of all activations, "dice" included."""
+    return (*sorted(_FUNCTIONS), "dice")
+
+
+def canonical_activation(name: str | None) -> str:
+    """Returns the plain lower-case name of an activation.
+
+    Args:
+        name: Any spelling; `None` and "" mean "linear", and `tf.nn.relu` means "relu".
+
+    Returns:
+        One of `activation_names()`.
+
+    Raises:
+        ValueError: For an unknown name, with the nearest valid one.
+
+    Example:
+        >>> canonical_activation("ReLU"), canonical_activation(""), canonical_activation("tf.nn.relu")
+        ('relu', 'linear', 'relu')
+    """
+    plain = (name or "linear").strip().lower()
+    plain = _DOTTED.get(plain, plain)
+    if plain not in activation_names():
+        raise ValueError(f"unknown activation '{name}'{nearest(plain, activation_names())}")
+    return plain
+
+
+def activation(name: str | None) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the function of an activation that has no weights.
+
+    "gelu" is the tanh form, "leaky_relu" and "prelu" have the fixed slope 0.2, and "softmax" is a softmax
+    over the last axis (EasyRec silently takes that name for "linear").
+
+    Args:
+        name: The activation's name, in upper or lower case; `None` and "" mean "linear".
+
+    Returns:
+        A function from tensor to tensor.
+
+    Raises:
+        ValueError: For an unknown name, and for "dice", which has weights and is the layer
+            `easyssl.layers.Dice`.
+
+    Example:
+        >>> activation("leaky_relu")(tf.constant([-10.0, 2.0])).numpy().tolist()
+        [-2.0, 2.0]
+    """
+    plain = canonical_activation(name)
+    if plain == "dice":
+        raise ValueError("'dice' has weights: use the layer easyssl.layers.Dice")
+    return _FUNCTIONS[plain]
