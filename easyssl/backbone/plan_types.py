@@ -1,9 +1,9 @@
 """The plan: what a backbone computes, as immutable values.
 
-A plan is made from a config by `easyssl.backbone.plan.build_plan`, printed by `easyssl.backbone.render` and turned
-into Keras layers by `easyssl.backbone.compile`. Nothing here knows protobuf or TensorFlow. Every name has been
-resolved, every expression parsed and every constructor argument bound; `path` fields hold the place in the config
-that a part came from, for `Config.error`.
+A plan is made from a config by `easyssl.backbone.plan.build_plan`, printed by `easyssl.backbone.render` and
+turned into Keras layers by `easyssl.backbone.compile`. Nothing here knows protobuf or TensorFlow. Every name
+has been resolved, every expression parsed and every constructor argument bound; `path` fields hold the place
+in the config that a part came from, for `Config.error`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class InputLayerPlan:
         output_2d_tensor_and_feature_list: Output a tuple of `[batch, total width]` and the list.
         output_seq_and_normal_feature: Output a tuple of sequences, lengths and plain features.
         wide_output_dim: Width of the embeddings of a WIDE group, if this block sets it.
-        concat_seq_feature: In sequence mode, concatenate the sequences on the last axis; otherwise keep lists.
+        concat_seq_feature: In sequence mode, concatenate the sequences on the last axis; otherwise keep
+            lists.
     """
 
     do_batch_norm: bool = False
@@ -64,7 +65,7 @@ class InputLayerPlan:
 
 @dataclass(frozen=True)
 class EmbeddingLayerPlan:
-    """One table for all features of a group: its width, how several values are pooled, and the output format."""
+    """One table for all features of a group: its width, how values are pooled, and the output format."""
 
     embedding_dim: int
     combiner: str = "weight"
@@ -78,7 +79,8 @@ class InputPlan:
     A `feature_group_name` has become the input block, explicit or implicit, that stands for the group.
 
     Attributes:
-        kind: `"block"`, `"package"` (called here) or `"package_input"` (what the caller of this package hands in).
+        kind: `"block"`, `"package"` (called here) or `"package_input"` (what the caller of this package hands
+            in).
         name: Name of the block or of the package; empty for `"package_input"`.
         scope: Where the named block lives: `MAIN` or the name of the package; `MAIN` for other kinds.
         path: Place in the config.
@@ -87,7 +89,8 @@ class InputPlan:
         ignore: The value is evaluated and dropped; `slice` and `fn` are not applied.
         reset_input: Replaces the settings of every input layer of the called package during this call.
         package_input: Name of the block or package whose value the called package reads as its package input.
-        package_input_kind: `"block"`, `"package"` (called anew for this input) or None without `package_input`.
+        package_input_kind: `"block"`, `"package"` (called anew for this input) or None without
+            `package_input`.
         package_input_scope: Where the block `package_input` lives.
         package_input_fn: Function applied to that value.
     """
@@ -112,13 +115,14 @@ class LayerPlan:
 
     Attributes:
         kind: `"keras_layer"`, `"lambda"`, `"recurrent"` or `"repeat"`.
-        name: Layer name: the block's, `<block>_l<k>` in a sequence. Instances of recurrent and repeat layers are
-            called `<name>_<i>`.
+        name: Layer name: the block's, `<block>_l<k>` in a sequence. Instances of recurrent and repeat layers
+            are called `<name>_<i>`.
         path: Place in the config of the layer itself; errors about arguments point below it.
         class_name: Name in the registry; empty for `"lambda"`.
         kwargs: Constructor arguments, only those that the config sets.
-        bound: Whether `kwargs` were checked against the constructor. They were not for layers of Keras itself, whose
-            signature needs TensorFlow; use `easyssl.config.bind.check_kwargs` when the class is at hand.
+        bound: Whether `kwargs` were checked against the constructor. They were not for layers of Keras
+            itself, whose signature needs TensorFlow; use `easyssl.config.bind.check_kwargs` when the class is
+            at hand.
         params_path: Place in the config of the parameters.
         expression: The function of a `"lambda"`.
         num_steps: Number of layers of a `"recurrent"`.
@@ -152,8 +156,8 @@ class BlockPlan:
     Attributes:
         name: Unique in its graph.
         path: Place in the config; for an implicit block, that of the input which made it necessary.
-        kind: `"identity"`, `"layers"` (one or more, in sequence) or an input block: `"input_layer"`, `"raw_input"`,
-            `"embedding_layer"`.
+        kind: `"identity"`, `"layers"` (one or more, in sequence) or an input block: `"input_layer"`,
+            `"raw_input"`, `"embedding_layer"`.
         inputs: What is merged; empty for input blocks.
         group: The feature group of an input block.
         input_layer: Settings of an `"input_layer"` block.
@@ -188,12 +192,12 @@ class GraphPlan:
     Attributes:
         name: `MAIN`, or the package's name.
         path: Place in the config.
-        blocks: In an order in which every block comes after what it reads; declaration order where that leaves a
-            choice. For the main graph, this includes the blocks that called packages read.
+        blocks: In an order in which every block comes after what it reads; declaration order where that
+            leaves a choice. For the main graph, this includes the blocks that called packages read.
         outputs: Names of blocks, in order.
         output_as_list: The output is a list even for one block; otherwise the outputs are merged like inputs.
-        unused: Blocks that no output depends on. They are evaluated while training all the same: that is how the
-            loss of an auxiliary block takes effect.
+        unused: Blocks that no output depends on. They are evaluated while training all the same: that is how
+            the loss of an auxiliary block takes effect.
     """
 
     name: str
