@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
+
+from easyssl.training.optimizers.averages import MovingAverages
 
 
 class RowOptimizer(keras.optimizers.Optimizer):
@@ -106,6 +109,36 @@ class RowOptimizer(keras.optimizers.Optimizer):
         variable.scatter_update(tf.IndexedSlices(value, rows))
         for name, slot in slots.items():
             slot.scatter_update(tf.IndexedSlices(new[name], rows))
+
+    def apply_unique(
+        self,
+        gradients_and_variables: Sequence[tuple[Any, tf.Variable]],
+        averages: MovingAverages | None = None,
+    ) -> None:
+        """Does one step with gradients that are ready for use.
+
+        `apply_gradients` of the base class adds up rows that occur twice; here that has been done, because
+        the global norm needs it.
+
+        Args:
+            gradients_and_variables: Pairs; a sparse gradient has distinct rows, a variable whose gradient is
+                None stays as it is.
+            averages: Moving averages to keep up to date, or None.
+        """
+        self._compute_current_learning_rate()
+        step = self.iterations + 1
+        for gradient, variable in gradients_and_variables:
+            if gradient is None:
+                continue
+            if averages is None:
+                self.update_step(gradient, variable)
+            else:
+                averages.around(
+                    variable, gradient, step, functools.partial(self.update_step, gradient, variable)
+                )
+            if variable.constraint is not None:
+                variable.assign(variable.constraint(variable))
+        self.iterations.assign_add(1)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

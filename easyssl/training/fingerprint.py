@@ -1,0 +1,98 @@
+"""Whether a run may go on with a config that has been edited since its checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from easyssl.errors import CheckpointError
+
+# Fields that say where, how long or how loudly to run. They do not change what a step computes.
+_FREE = re.compile(
+    r"(model_dir"
+    r"|\w*(train|eval)_input(_path)?(\..*)?"
+    r"|eval_config\..*"
+    r"|export_config\..*"
+    r"|model_config\.model_name"
+    r"|train_config\.(num_steps|dead_line|log_step_count_steps|save_\w+|keep_checkpoint_max|write_graph"
+    r"|is_profiling|fine_tune_\w+|force_restore_shape_compatible|early_stopping\..*)"
+    r"|data_config\.(num_epochs|prefetch_size|num_parallel_calls|eval_batch_size))$"
+)
+
+
+def flatten(message: Any) -> dict[str, Any]:
+    """Returns every field of a protobuf message that differs from its default, by its path.
+
+    Args:
+        message: Any message.
+
+    Returns:
+        Path such as `data_config.label_fields[0]` -> number, string or bool; enum values by name. A message
+        that is set but has only defaults is there as `{}`, because to choose it means something.
+    """
+    found: dict[str, Any] = {}
+    _flatten(message, "", found)
+    return found
+
+
+def _flatten(message: Any, prefix: str, found: dict[str, Any]) -> None:
+    for field, value in message.ListFields():
+        path = f"{prefix}{field.name}"
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            for key in sorted(value):
+                _put(field, value[key], f"{path}[{key}]", found, map_value=True)
+        elif isinstance(value, str | bytes) or not hasattr(value, "__len__"):
+            _put(field, value, path, found)
+        else:
+            for index, item in enumerate(value):
+                _put(field, item, f"{path}[{index}]", found, repeated=True)
+
+
+def _put(
+    field: Any, value: Any, path: str, found: dict[str, Any], repeated: bool = False, map_value: bool = False
+) -> None:
+    if hasattr(value, "ListFields"):
+        if not value.ListFields():
+            found[path] = "{}"
+        _flatten(value, f"{path}.", found)
+    elif map_value or repeated or value != field.default_value:
+        if field.enum_type is not None and not map_value:
+            value = field.enum_type.values_by_number[value].name
+        found[path] = value
+
+
+def fingerprint(values: dict[str, Any]) -> str:
+    """Returns the SHA-256 of those fields of a flattened config that change what a run computes."""
+    kept = {path: value for path, value in values.items() if not _FREE.match(path)}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Returns a line for each field that changes results and differs between two flattened configs."""
+    paths = sorted(path for path in {*old, *new} if old.get(path) != new.get(path) and not _FREE.match(path))
+    return [f"{path}: {_show(old.get(path))} -> {_show(new.get(path))}" for path in paths]
+
+
+def _show(value: Any) -> str:
+    return "default" if value is None else json.dumps(value)
+
+
+def check_unchanged(old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+    """Refuses to go on when the config says something else than the one the checkpoint was made with.
+
+    Args:
+        old: The checkpoint's flattened config.
+        new: The present one.
+        where: The checkpoint, for the message.
+
+    Raises:
+        CheckpointError: If a field that changes results differs; the message lists them.
+    """
+    differences = changes(old, new)
+    if differences:
+        raise CheckpointError(
+            f"{where}: the config has changed since this checkpoint: {'; '.join(differences)}; undo that, "
+            "start over with --fresh, or go on with --allow-config-change"
+        )

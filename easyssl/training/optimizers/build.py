@@ -1,0 +1,166 @@
+"""The update rule that a config's `train_config` asks for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.errors import nearest
+from easyssl.training.messages import message_at
+from easyssl.training.optimizers.adagrad import Adagrad
+from easyssl.training.optimizers.adam import Adam, AdamW, LazyAdam
+from easyssl.training.optimizers.averages import MovingAverages
+from easyssl.training.optimizers.base import RowOptimizer
+from easyssl.training.optimizers.ftrl import Ftrl
+from easyssl.training.optimizers.momentum import Momentum, MomentumW
+from easyssl.training.optimizers.rmsprop import RMSProp
+from easyssl.training.optimizers.rule import UpdateRule
+from easyssl.training.schedules import Schedule, schedule_from_config
+
+# Member of the config's oneof -> class and the constructor's arguments besides the rate (ours: the config's).
+_ADAM = {"beta1": "beta1", "beta2": "beta2"}
+_ADAMW = {**_ADAM, "weight_decay": "weight_decay"}
+_MOMENTUM = {"momentum": "momentum_optimizer_value"}
+OPTIMIZERS: dict[str, tuple[Callable[..., RowOptimizer], dict[str, str]]] = {
+    "adam_optimizer": (Adam, _ADAM),
+    "adam_async_optimizer": (Adam, _ADAM),
+    "adamw_optimizer": (AdamW, _ADAMW),
+    "adam_asyncw_optimizer": (AdamW, _ADAMW),
+    "lazy_adam_optimizer": (LazyAdam, _ADAM),
+    "adagrad_optimizer": (Adagrad, {"initial_accumulator_value": "initial_accumulator_value"}),
+    "momentum_optimizer": (Momentum, _MOMENTUM),
+    "momentumw_optimizer": (MomentumW, {**_MOMENTUM, "weight_decay": "weight_decay"}),
+    "rms_prop_optimizer": (
+        RMSProp,
+        {**_MOMENTUM, "decay": "decay", "epsilon": "epsilon"},
+    ),
+    "ftrl_optimizer": (
+        Ftrl,
+        {
+            name: name
+            for name in (
+                "learning_rate_power",
+                "initial_accumulator_value",
+                "l1_reg",
+                "l2_reg",
+                "l2_shrinkage_reg",
+            )
+        },
+    ),
+}
+
+
+def optimizer_from_config(config: Any, path: str) -> RowOptimizer:
+    """Builds the optimizer of an `Optimizer` message.
+
+    Args:
+        config: The `Config` that the message belongs to.
+        path: Path of the message, such as `train_config.optimizer_config[0]`.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        ConfigError: If no optimizer is set or a value is out of its range.
+    """
+    message = message_at(config, path)
+    kind = message.WhichOneof("optimizer")
+    if kind is None:
+        raise config.error(path, f"no optimizer is set{nearest('', OPTIMIZERS)}")
+    if kind not in OPTIMIZERS:
+        raise config.error(path, f"the optimizer '{kind}' is not known{nearest(kind, OPTIMIZERS)}")
+    make, arguments = OPTIMIZERS[kind]
+    chosen = getattr(message, kind)
+    schedule: Schedule = schedule_from_config(config, f"{path}.{kind}.learning_rate")
+    try:
+        return make(schedule, **{ours: getattr(chosen, theirs) for ours, theirs in arguments.items()})
+    except ValueError as error:
+        raise config.error(f"{path}.{kind}", str(error)) from None
+
+
+def embedding_variables(model: tf.Module) -> list[tf.Variable]:
+    """Returns the trainable embedding tables of a model, in the model's order.
+
+    Args:
+        model: Any Keras model. Tables are the weights of its `EmbeddingTable` and `Embedding` layers.
+    """
+    from easyssl.layers.embedding_table import EmbeddingTable
+
+    tables = {
+        id(weight)
+        for module in model.submodules
+        if isinstance(module, EmbeddingTable | keras.layers.Embedding)
+        for weight in module.trainable_weights
+    }
+    return [variable for variable in model.trainable_variables if id(variable) in tables]
+
+
+def _frozen(config: Any, variables: Sequence[tf.Variable]) -> set[int]:
+    frozen = set()
+    for index, pattern in enumerate(config.message.train_config.freeze_gradient):
+        path = f"train_config.freeze_gradient[{index}]"
+        try:
+            matches = [variable for variable in variables if re.search(pattern, variable.name)]
+        except re.error as error:
+            raise config.error(path, f"'{pattern}' is not a regular expression: {error}") from None
+        if not matches:
+            names = [variable.name for variable in variables]
+            raise config.error(path, f"'{pattern}' matches no variable{nearest(pattern, names)}")
+        frozen |= {id(variable) for variable in matches}
+    return frozen
+
+
+def update_rule_from_config(config: Any, model: keras.Model) -> UpdateRule:
+    """Builds the update rule of `train_config` for the variables of a model.
+
+    One `optimizer_config` is for all variables. Two are for the embedding tables and for everything else.
+    `use_moving_average` and `embedding_learning_rate_multiplier` are read from the first one.
+
+    Args:
+        config: A `Config`.
+        model: A model that has its variables.
+
+    Returns:
+        The rule.
+
+    Raises:
+        ConfigError: If there is no optimizer or more than two, or a field of one of them is wrong.
+    """
+    train_config = config.message.train_config
+    number = len(train_config.optimizer_config)
+    if number not in (1, 2):
+        where = "train_config" if number == 0 else "train_config.optimizer_config[2]"
+        raise config.error(where, f"found {number} times optimizer_config, expected it once or twice")
+    frozen = _frozen(config, model.trainable_variables)
+    variables = [variable for variable in model.trainable_variables if id(variable) not in frozen]
+    if not variables:
+        raise config.error("train_config", "no variable is left to train; see freeze_gradient")
+    tables = [variable for variable in embedding_variables(model) if id(variable) not in frozen]
+    table_ids = {id(table) for table in tables}
+    if number == 1:
+        members = [variables]
+    else:
+        members = [tables, [variable for variable in variables if id(variable) not in table_ids]]
+    groups = [
+        (optimizer_from_config(config, f"train_config.optimizer_config[{index}]"), group)
+        for index, group in enumerate(members)
+    ]
+    first = train_config.optimizer_config[0]
+    averages = None
+    if first.use_moving_average:
+        try:
+            averages = MovingAverages(variables, tables, first.moving_average_decay)
+        except ValueError as error:
+            raise config.error("train_config.optimizer_config[0].moving_average_decay", str(error)) from None
+    multiplied = first.HasField("embedding_learning_rate_multiplier")
+    return UpdateRule(
+        groups,
+        multiplied=tables if multiplied else (),
+        multiplier=first.embedding_learning_rate_multiplier if multiplied else 1.0,
+        clip_norm=train_config.gradient_clipping_by_norm,
+        averages=averages,
+    )

@@ -1,0 +1,46 @@
+"""Stopping a run from outside."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+EXIT_CODE = 143
+
+
+class StopSignals:
+    """Turns SIGTERM and SIGINT into a request inside a `with` block; a second one ends the process at once.
+
+    Outside the main thread, where Python cannot handle signals, it does nothing.
+
+    Example:
+        >>> with StopSignals() as stop:
+        ...     while not stop.requested:
+        ...         break
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        """Takes over the two signals."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Puts the previous handlers back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            os._exit(EXIT_CODE)
+        self.requested = True

@@ -1,0 +1,66 @@
+"""Which edits of a config stop a run from going on."""
+
+import pytest
+from google.protobuf import text_format
+
+from easyssl.config.messages import PipelineConfig
+from easyssl.errors import CheckpointError
+from easyssl.training.fingerprint import changes, check_unchanged, fingerprint, flatten
+
+BASE = """
+train_input_path: 'a.csv' eval_input_path: 'b.csv' model_dir: 'out'
+train_config {
+  optimizer_config { adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.25 } } } }
+  num_steps: 100
+}
+data_config { batch_size: 64 label_fields: 'clk' label_fields: 'buy' }
+"""
+
+
+def values(extra="", text=BASE):
+    message = text_format.Parse(text, PipelineConfig())
+    message.MergeFrom(text_format.Parse(extra, PipelineConfig()))
+    return flatten(message)
+
+
+def test_the_flat_form_names_every_field_by_its_path():
+    flat = values()
+    rate = (
+        "train_config.optimizer_config[0].adam_optimizer.learning_rate.constant_learning_rate.learning_rate"
+    )
+    assert flat[rate] == 0.25
+    assert flat["data_config.label_fields[1]"] == "buy"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "train_config { num_steps: 500 log_step_count_steps: 1 save_checkpoints_steps: 7 }",
+        "train_config { keep_checkpoint_max: 2 }",
+        "model_dir: 'elsewhere' train_input_path: 'c.csv'",
+        "eval_config { num_examples: 5 metrics_set { auc {} } }",
+        "export_config { exporter_type: 'best' }",
+        "data_config { num_epochs: 3 prefetch_size: 8 }",
+        "data_config { shuffle_buffer_size: 32 }",  # its default, written out
+    ],
+)
+def test_fields_without_influence_on_results_do_not_count(extra):
+    assert fingerprint(values(extra)) == fingerprint(values())
+    assert changes(values(), values(extra)) == []
+    check_unchanged(values(), values(extra), "here")
+
+
+@pytest.mark.parametrize(
+    ("extra", "line"),
+    [
+        ("data_config { batch_size: 32 }", "data_config.batch_size: 64 -> default"),
+        ("data_config { label_fields: 'x' }", 'data_config.label_fields[2]: default -> "x"'),
+        ("train_config { gradient_clipping_by_norm: 1 }", "gradient_clipping_by_norm: default -> 1.0"),
+        ("train_config { optimizer_config { adagrad_optimizer {} } }", "adagrad_optimizer: default ->"),
+    ],
+)
+def test_fields_that_change_results_are_listed(extra, line):
+    assert fingerprint(values(extra)) != fingerprint(values())
+    with pytest.raises(CheckpointError, match="--allow-config-change") as caught:
+        check_unchanged(values(), values(extra), "here")
+    assert line in str(caught.value)
