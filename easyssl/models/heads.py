@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tensorflow as tf
+
+from easyssl.losses import supervised
 
 # Loss type -> key of the loss in logs and metrics.
 LOSS_NAMES = {
@@ -51,3 +55,29 @@ def predictions(output: tf.Tensor, loss_type: str, num_class: int) -> dict[str, 
         "logits_y": tf.reduce_max(output, axis=-1),
         "probs_y": tf.reduce_max(probs, axis=-1),
     }
+
+
+def loss(
+    loss_type: str,
+    label: tf.Tensor,
+    predicted: Mapping[str, tf.Tensor],
+    sample_weight: tf.Tensor | None,
+    num_class: int,
+) -> tf.Tensor:
+    """Computes a loss from named predictions.
+
+    Args:
+        loss_type: A key of `LOSS_NAMES`.
+        label: `[batch]`.
+        predicted: The result of `predictions`.
+        sample_weight: `[batch]`, or None for ones.
+        num_class: Number of outputs.
+
+    Returns:
+        float32 scalar.
+    """
+    if loss_type in ("L2_LOSS", "SIGMOID_L2_LOSS"):
+        return supervised.l2(label, predicted["y"], sample_weight)
+    if loss_type == "BINARY_CROSS_ENTROPY_LOSS":
+        return supervised.binary_cross_entropy(label, predicted["logits"])
+    return supervised.classification(label, predicted["logits"], sample_weight, num_class)

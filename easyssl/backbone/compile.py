@@ -1,0 +1,177 @@
+"""From a plan to one Keras layer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.backbone import instantiate
+from easyssl.backbone.evaluate import BlockError, Evaluation
+from easyssl.backbone.groups import GroupLookups
+from easyssl.backbone.merge import concat
+from easyssl.backbone.plan import BlockPlan, GraphPlan, InputLayerPlan, LayerPlan, Plan
+from easyssl.config import Config
+from easyssl.data.features.spec import FeatureSpec
+from easyssl.layers.input_layer import InputLayer
+from easyssl.losses import report_loss
+
+
+class Backbone(keras.layers.Layer):
+    """A directed acyclic graph of layers, made from a plan.
+
+    Args:
+        plan: The checked plan of the config's backbone.
+        specs: The features by name.
+        config: The config that the plan was made from; used to say where an error is.
+        kernel_l2: Adds `kernel_l2 / 2 * sum(kernel ** 2)` for every layer that takes a `kernel_regularizer`.
+        embedding_l2: Adds `embedding_l2 / 2 * sum(e ** 2)` over the embeddings looked up in the batch.
+        **kwargs: `name` and `dtype` of the layer.
+
+    Call arguments:
+        features: Transformed features by name (see `easyssl.data.transform.FeatureTransform`).
+        training: Whether dropout, augmentation and auxiliary losses act. If not, only blocks that the outputs
+            need are computed.
+        return_blocks: Names of blocks of the main graph whose values are wanted too.
+
+    Returns:
+        The value of the plan's outputs: usually `[batch, dim]`, a list with `output_blocks`. With
+        `return_blocks`, a tuple of that and a dict with the value of every block that was computed, by `block`
+        or `package/block`.
+
+    Example:
+        >>> backbone = Backbone(plan, specs, config)  # doctest: +SKIP
+        >>> backbone(transform(rows), training=False).shape  # doctest: +SKIP
+        TensorShape([32, 128])
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        specs: Mapping[str, FeatureSpec],
+        config: Config,
+        kernel_l2: float = 0.0,
+        embedding_l2: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self.blames = False
+        """Whether errors are rewritten to name the block they come from; set while a config is being checked."""
+        self._error = config.error
+        self._kernel_l2 = kernel_l2
+        self._embedding_l2 = embedding_l2
+        self.lookups = GroupLookups(plan, specs, dtype=self._policy, name="groups")
+        self.blocks: dict[str, list[list[keras.layers.Layer]]] = {}
+        self.input_layers: dict[str, keras.layers.Layer] = {}
+        for graph in plan.graphs:
+            for block in graph.blocks:
+                self._make_block(graph, block)
+        self.top_mlp = self._make(plan.top_mlp)[0] if plan.top_mlp is not None else None
+
+    def call(
+        self,
+        features: Mapping[str, tf.Tensor],
+        training: bool | None = None,
+        return_blocks: Sequence[str] | None = None,
+    ) -> Any:
+        """Evaluates the graph; see the class."""
+        run = Evaluation(self, features, bool(training))
+        output = run.output()
+        if self.top_mlp is not None:
+            if isinstance(output, (list, tuple)):
+                output = concat(list(output), self.plan.main.outputs)
+            output = instantiate.call_layer(self.top_mlp, output, bool(training))
+        if training and self._embedding_l2 > 0 and run.embeddings:
+            squares = [tf.reduce_sum(tf.square(tf.cast(e, tf.float32))) for e in run.embeddings]
+            report_loss(
+                self, "embedding_regularization_loss", tf.add_n(squares) / 2, weight=self._embedding_l2
+            )
+        if return_blocks is None:
+            return output
+        for name in return_blocks:
+            run.value(name)
+        return output, run.values
+
+    def layers_of(self, scope: str, block: str) -> list[list[keras.layers.Layer]]:
+        """Returns the layer objects of each planned layer of a block; an empty list for a `lambda`."""
+        return self.blocks.get(_key(scope, block), [])
+
+    def input_layer_of(
+        self, scope: str, block: BlockPlan, reset: InputLayerPlan | None
+    ) -> keras.layers.Layer:
+        """Returns the layer that turns looked-up features into the output of an input block."""
+        return self.input_layers[_input_key(scope, block.name, reset)]
+
+    def parameters_of(self, scope: str, block: str) -> int:
+        """Returns how many weights the layers of a block have, embedding tables not counted."""
+        prefix = _input_key(scope, block, None)
+        layers = [layer for made in self.layers_of(scope, block) for layer in made]
+        layers += [layer for key, layer in self.input_layers.items() if key.split("@")[0] == prefix]
+        return sum(int(tf.size(w)) if None in w.shape else _size(w.shape) for x in layers for w in x.weights)
+
+    @property
+    def _policy(self) -> Any:
+        return getattr(self, "dtype_policy", None) or getattr(self, "_dtype_policy", None)
+
+    def _make_block(self, graph: GraphPlan, block: BlockPlan) -> None:
+        if block.kind == "input_layer":
+            resets = {None: block.input_layer, **{r: r for r in _resets(self.plan, graph.name)}}
+            for reset, settings in resets.items():
+                name = block.name if reset is None else f"{block.name}_reset"
+                layer = InputLayer(**_settings(settings), name=name, dtype=self._policy)
+                self.input_layers[_input_key(graph.name, block.name, reset)] = layer
+        elif block.kind == "embedding_layer":
+            self.input_layers[_input_key(graph.name, block.name, None)] = self.lookups.fused_table(
+                block.group, block.embedding, name=block.name
+            )
+        elif block.layers:
+            self.blocks[_key(graph.name, block.name)] = [self._make(layer) for layer in block.layers]
+
+    def _make(self, plan: LayerPlan) -> list[keras.layers.Layer]:
+        if plan.kind == "lambda":
+            return []
+        count = {"recurrent": plan.num_steps, "repeat": plan.num_repeat}.get(plan.kind)
+        suffixes = [""] if count is None else [f"_{i}" for i in range(count)]
+        return [
+            instantiate.make_layer(plan, self._kernel_l2, self._policy, self._error, suffix)
+            for suffix in suffixes
+        ]
+
+
+def _key(scope: str, block: str) -> str:
+    return f"{scope}/{block}" if scope else block
+
+
+def _input_key(scope: str, block: str, reset: InputLayerPlan | None) -> str:
+    key = _key(scope, block)
+    return key if reset is None else key + "@" + re.sub(r"\W+", "_", repr(reset))
+
+
+def _settings(plan: InputLayerPlan) -> dict[str, Any]:
+    return {name: getattr(plan, name) for name in plan.__dataclass_fields__ if name != "wide_output_dim"}
+
+
+def _resets(plan: Plan, package: str) -> Iterator[InputLayerPlan]:
+    """Yields each distinct `reset_input` that some caller of a package uses."""
+    seen = set()
+    for graph in plan.graphs:
+        for block in graph.blocks:
+            for given in block.inputs:
+                if given.kind == "package" and given.name == package and given.reset_input is not None:
+                    if given.reset_input not in seen:
+                        seen.add(given.reset_input)
+                        yield given.reset_input
+
+
+def _size(shape: Any) -> int:
+    size = 1
+    for dim in shape:
+        size *= int(dim)
+    return size
+
+
+__all__ = ["Backbone", "BlockError"]

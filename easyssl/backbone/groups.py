@@ -1,0 +1,68 @@
+"""The feature groups of a backbone and who shares which table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.backbone.plan import EmbeddingLayerPlan, Plan
+from easyssl.data.features.types import FeatureSpec, group_features
+from easyssl.layers.embedding_table import create_tables
+from easyssl.layers.feature_group import FeatureGroup, GroupOutput
+
+
+class GroupLookups(keras.layers.Layer):
+    """Looks up the feature groups that a plan's input blocks read.
+
+    A table belongs to the features that share its `embedding_name`, wherever they stand. A feature without one
+    has a table for each group that it is in, and another one where a package reads that group.
+
+    Args:
+        plan: The plan; only groups that some block reads get tables.
+        specs: The features by name.
+        **kwargs: `name` and `dtype` of the layer.
+    """
+
+    def __init__(self, plan: Plan, specs: Mapping[str, FeatureSpec], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        described = {}
+        for graph in plan.graphs:
+            for block in graph.blocks:
+                if block.kind == "input_layer":
+                    group = plan.groups[block.group]
+                    key = f"{graph.name}/{group.name}" if graph.name else group.name
+                    described[key] = group_features(
+                        specs, group.features, key, plan.wide_output_dim or 0 if group.wide else 0
+                    )
+        self.tables = create_tables(feature for features in described.values() for feature in features)
+        self.groups = {
+            key: FeatureGroup(
+                features, tables=self.tables, name=key.replace("/", "_"), dtype=kwargs.get("dtype")
+            )
+            for key, features in described.items()
+        }
+        self._specs = specs
+        self._members = {name: group.features for name, group in plan.groups.items()}
+
+    def look_up(self, scope: str, group: str, features: Mapping[str, tf.Tensor]) -> GroupOutput:
+        """Returns the looked-up features of a group, as the graph `scope` reads it."""
+        return self.groups[f"{scope}/{group}" if scope else group](features)
+
+    def raw(self, group: str, features: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
+        """Returns the transformed features of a group before any embedding, in `feature_names` order."""
+        return [features[name] for name in self._members[group] if self._specs[name].kind != "none"]
+
+    def fused_table(self, group: str, plan: EmbeddingLayerPlan, name: str) -> keras.layers.Layer:
+        """Makes the layer of an `embedding_layer` block: one table for all features of a group."""
+        from easyssl.layers.embedding_layer import EmbeddingLayer
+
+        return EmbeddingLayer(
+            features=group_features(self._specs, self._members[group], group),
+            embedding_dim=plan.embedding_dim,
+            combiner=plan.combiner,
+            concat=plan.concat,
+            name=name,
+        )

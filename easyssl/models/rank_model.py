@@ -1,0 +1,208 @@
+"""RankModel: one score (or class, or value) a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.backbone.compile import Backbone
+from easyssl.backbone.plan import build_plan
+from easyssl.config import Config, parse_config
+from easyssl.data.features.spec import build_feature_specs
+from easyssl.data.transform import FeatureTransform, transform_from_config
+from easyssl.losses import collect_losses
+from easyssl.models import heads
+from easyssl.models.tasks import Task, rank_task
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a step's loss is made of.
+
+    Attributes:
+        total: Scalar; the sum of `weighted`.
+        unweighted: Scalars by name, before their weight.
+        weighted: The same times their weight.
+        predictions: What the model predicted on the way.
+    """
+
+    total: tf.Tensor
+    unweighted: Mapping[str, tf.Tensor]
+    weighted: Mapping[str, tf.Tensor]
+    predictions: Mapping[str, tf.Tensor]
+
+
+@keras.utils.register_keras_serializable(package="easyssl")
+class RankModel(keras.Model):
+    """A ranking model made from a config: backbone, head and losses.
+
+    The backbone gives `[batch, dim]`. If `dim` differs from `num_class`, a dense layer called `output` follows;
+    otherwise the backbone's output is the logits.
+
+    Args:
+        config: A config whose `model_config.model_class` is RankModel.
+        **kwargs: `name` and `dtype` of the model.
+
+    Attributes:
+        task: What is predicted and which losses train it.
+        specs: The features by name.
+        transform: The `FeatureTransform` from raw columns to the model's inputs.
+
+    Call arguments:
+        inputs: Transformed features by name.
+        training: Whether dropout, augmentation and auxiliary losses act.
+
+    Returns:
+        Predictions by name; see `easyssl.models.heads.predictions`. Layers with `add_to_outputs` add theirs.
+
+    Raises:
+        ConfigError: If the config does not describe a model; the message names the place.
+
+    Example:
+        >>> model = RankModel(load_config("samples/cl4srec_on_taobao.config"))  # doctest: +SKIP
+        >>> model.compile("adam")  # doctest: +SKIP
+        >>> model.fit(dataset)  # rows of (transformed features, {"clk": labels})  # doctest: +SKIP
+    """
+
+    def __init__(self, config: Config, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        message = config.message.model_config
+        self._config = config
+        self.task: Task = rank_task(config)
+        specs = build_feature_specs(config)
+        self.specs = MappingProxyType(specs)
+        self.plan = build_plan(config, specs)
+        self.backbone = Backbone(
+            self.plan,
+            specs,
+            config,
+            kernel_l2=message.model_params.l2_regularization,
+            embedding_l2=message.embedding_regularization,
+            name="backbone",
+        )
+        self._output_layer = keras.layers.Dense(self.task.num_class, name="output")
+        self._extra = tuple(
+            block.name
+            for block in self.plan.main.blocks
+            if any(layer.kwargs.get("add_to_outputs") for layer in block.layers)
+        )
+        self._transform: FeatureTransform | None = None
+
+    @property
+    def transform(self) -> FeatureTransform:
+        """The transform from raw columns to this model's inputs; made when first asked for."""
+        if self._transform is None:
+            self._transform = transform_from_config(self._config, self.specs)
+        return self._transform
+
+    @property
+    def pipeline_config(self) -> Config:
+        """The config that the model was made from."""
+        return self._config
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the label columns that the losses read."""
+        return (self.task.label,)
+
+    def call(
+        self, inputs: Mapping[str, tf.Tensor], training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Predicts; see the class."""
+        output, blocks = self.backbone(inputs, training=training, return_blocks=self._extra)
+        if isinstance(output, (list, tuple)):
+            raise self._config.error(
+                "model_config.backbone",
+                f"a RankModel needs one tensor [batch, dim] from its backbone, but gets a list of {len(output)};"
+                " name one block in concat_blocks",
+            )
+        if output.shape.rank != 2:
+            raise self._config.error(
+                "model_config.backbone",
+                f"a RankModel needs one tensor [batch, dim] from its backbone, but gets rank {output.shape.rank}",
+            )
+        if output.shape[-1] != self.task.num_class:
+            output = self._output_layer(output)
+        predicted = heads.predictions(output, self.task.loss_type, self.task.num_class)
+        for name in self._extra:
+            predicted[name] = _squeeze(tf.cast(blocks[name], tf.float32))
+        return predicted
+
+    def compute_losses(
+        self,
+        features: Mapping[str, tf.Tensor],
+        labels: Mapping[str, tf.Tensor],
+        sample_weight: tf.Tensor | None = None,
+        training: bool = True,
+    ) -> Losses:
+        """Predicts and computes every term of the loss.
+
+        Args:
+            features: Transformed features by name.
+            labels: Label columns by name, each `[batch]`.
+            sample_weight: `[batch]`, or None for ones.
+            training: Without it, only the supervised losses are computed.
+
+        Returns:
+            The losses by name: supervised, auxiliary and regularisation.
+        """
+        with collect_losses() as collected:
+            predicted = self(features, training=training)
+        unweighted = self.supervised_losses(labels, predicted, sample_weight)
+        weighted = {
+            loss.name: loss.weight * unweighted[loss.name] if loss.weight != 1 else unweighted[loss.name]
+            for loss in self.task.losses
+        }
+        for name, (value, scaled) in collected.terms.items():
+            unweighted[name], weighted[name] = value, scaled
+        if training and self.losses:
+            penalty = tf.add_n([tf.cast(loss, tf.float32) for loss in self.losses])
+            unweighted["l2_regularization_loss"] = weighted["l2_regularization_loss"] = penalty
+        total = tf.add_n([tf.cast(value, tf.float32) for value in weighted.values()])
+        return Losses(total, unweighted, weighted, predicted)
+
+    def supervised_losses(
+        self,
+        labels: Mapping[str, tf.Tensor],
+        predicted: Mapping[str, tf.Tensor],
+        sample_weight: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Returns the unweighted supervised losses by name, scalars."""
+        label = labels[self.task.label]
+        return {
+            loss.name: heads.loss(loss.loss_type, label, predicted, sample_weight, self.task.num_class)
+            for loss in self.task.losses
+        }
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+        **_: Any,
+    ) -> tf.Tensor:
+        """What Keras' own `fit` and `evaluate` minimise and report: supervised losses plus what layers added."""
+        labels = y if isinstance(y, Mapping) else {self.task.label: y}
+        supervised = self.supervised_losses(labels, y_pred, sample_weight)
+        terms = [loss.weight * supervised[loss.name] for loss in self.task.losses]
+        return tf.add_n([tf.cast(t, tf.float32) for t in (*terms, *self.losses)])
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what makes an equal model: the text of the config."""
+        return {"text": self._config.text, "path": self._config.path, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> RankModel:
+        """Makes the model of a `get_config`."""
+        return cls(parse_config(config["text"], config["path"]), name=config["name"])
+
+
+def _squeeze(value: tf.Tensor) -> tf.Tensor:
+    return tf.squeeze(value, axis=-1) if value.shape.rank > 1 and value.shape[-1] == 1 else value
