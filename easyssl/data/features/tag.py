@@ -25,7 +25,7 @@ class TagTransform(tf.Module):
         self.ids = IdMap(spec.buckets, spec.precision)
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Returns int64 `[batch, n]` padded with -1 and, if weighted, `<name>/weight` float32 `[batch, n]`."""
+        """Returns int64 `[batch, n]` padded with -1, and float32 `<name>/weight` if weighted."""
         spec = self.spec
         cells = as_text(raw[spec.inputs[0]], spec.precision)
         batch = tf.shape(cells)[0]

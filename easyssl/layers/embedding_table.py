@@ -1,0 +1,127 @@
+"""A table of embeddings that is read, and trained, row by row."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+
+@keras.utils.register_keras_serializable(package="easyssl")
+class EmbeddingTable(keras.layers.Layer):
+    """Looks ids up in a trainable table `[rows, dim]`.
+
+    A negative id is missing and yields zeros. An id that is not below `rows` reads row 0, the row of unknown
+    values, so that CPU, GPU and XLA agree. The table is float32 and is read as float32 under every dtype
+    policy; who uses the rows casts them. Its gradient is a `tf.IndexedSlices` of the rows that were read:
+    padding a batch with missing ids changes neither the result nor the update.
+
+    Args:
+        rows: Number of rows.
+        dim: Width of a row.
+        initializer: Keras initializer of the table. Defaults to a truncated normal with standard deviation
+            `0.01 / sqrt(dim)`.
+
+    Call arguments:
+        ids: Integer tensor of any shape `[...]`.
+
+    Returns:
+        float32 tensor `[..., dim]`.
+
+    Raises:
+        ValueError: If `rows` or `dim` is not positive.
+
+    Example:
+        >>> table = EmbeddingTable(rows=10, dim=4)
+        >>> table(tf.constant([[3, -1]])).shape
+        TensorShape([1, 2, 4])
+    """
+
+    def __init__(self, rows: int, dim: int, initializer: Any = None, **kwargs: Any):
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        if rows < 1 or dim < 1:
+            raise ValueError(f"`rows` and `dim` must be positive. Received: rows={rows}, dim={dim}")
+        self.rows = int(rows)
+        self.dim = int(dim)
+        if initializer is None:
+            initializer = keras.initializers.TruncatedNormal(stddev=0.01 / math.sqrt(dim))
+        self.initializer = keras.initializers.get(initializer)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates the table; its shape does not depend on the input."""
+        # Mixed precision would otherwise cast the whole table on every read.
+        keras_3 = "autocast" in inspect.signature(keras.layers.Layer.add_weight).parameters
+        self.embeddings = self.add_weight(
+            name="embeddings",
+            shape=(self.rows, self.dim),
+            dtype="float32",
+            initializer=self.initializer,
+            **{"autocast" if keras_3 else "experimental_autocast": False},
+        )
+        self.built = True
+
+    @property
+    def variable(self) -> Any:
+        """The table as a `tf.Variable`, which is what gradients are taken of under both Kerases."""
+        return self.embeddings if isinstance(self.embeddings, tf.Variable) else self.embeddings.value
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """Looks up."""
+        ids = tf.cast(ids, tf.int64)
+        missing = ids < 0
+        ids = tf.where(ids < self.rows, ids, tf.zeros_like(ids))
+        # A missing id must read some row. It reads one that the batch reads anyway, so that its zero gradient
+        # makes no further row look used to an optimizer that updates used rows only.
+        stand_in = tf.reduce_max(tf.concat([tf.reshape(ids, [-1]), tf.zeros([1], tf.int64)], 0))
+        rows = tf.gather(self.variable, tf.where(missing, stand_in, ids))
+        return tf.where(missing[..., tf.newaxis], tf.zeros_like(rows), rows)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Appends `dim`."""
+        return (*input_shape, self.dim)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        initializer = keras.initializers.serialize(self.initializer)
+        return {**config, "rows": self.rows, "dim": self.dim, "initializer": initializer}
+
+
+def create_tables(features: Iterable[Mapping[str, Any]]) -> dict[str, EmbeddingTable]:
+    """Creates each table that the features name, once.
+
+    Args:
+        features: Descriptions as `group_features` returns them, of one group or of a whole model.
+
+    Returns:
+        Tables by the `table` of the features.
+
+    Raises:
+        ValueError: If two features name one table and differ in its shape.
+
+    Example:
+        >>> query = {"name": "query", "table": "word", "rows": 100, "dim": 8, "initializer": None}
+        >>> sorted(create_tables([query, {**query, "name": "title"}]))
+        ['word']
+    """
+    tables: dict[str, EmbeddingTable] = {}
+    for feature in features:
+        key = feature["table"]
+        if key is None:
+            continue
+        shape = (feature["rows"], feature["dim"])
+        if key not in tables:
+            name = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in key)
+            tables[key] = EmbeddingTable(*shape, initializer=feature["initializer"], name=f"table_{name}")
+        elif (tables[key].rows, tables[key].dim) != shape:
+            table = tables[key]
+            raise ValueError(
+                f"feature '{feature['name']}' needs a table of {shape[0]} x {shape[1]}, but the table "
+                f"'{key}' that it shares is {table.rows} x {table.dim}"
+            )
+    return tables

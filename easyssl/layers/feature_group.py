@@ -1,0 +1,217 @@
+"""The features of one group, looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.layers.embedding_table import EmbeddingTable, create_tables
+from easyssl.layers.pooling import AttentionPooling, combine, project
+
+SEQUENCE_POOLERS: dict[str, type] = {"attention": AttentionPooling}
+"""What the `sequence_combiner` of a feature may name."""
+
+
+class GroupOutput(NamedTuple):
+    """The tensors of a feature group, in `feature_names` order within each list.
+
+    Attributes:
+        plain: `[batch, width]` per plain feature.
+        pooled: `[batch, width]` per sequence feature that has a `sequence_combiner`.
+        sequences: `[batch, seq_len, width]` per sequence feature, with one `seq_len` for the group; padding
+            steps are zero.
+        lengths: int32 `[batch]` per sequence feature.
+        embeddings: float32 tensors of all embeddings that were looked up, for embedding regularization.
+    """
+
+    plain: list[tf.Tensor]
+    pooled: list[tf.Tensor]
+    sequences: list[tf.Tensor]
+    lengths: list[tf.Tensor]
+    embeddings: list[tf.Tensor]
+
+
+@keras.utils.register_keras_serializable(package="easyssl")
+class FeatureGroup(keras.layers.Layer):
+    """Looks up the features of a group, once per step; `InputLayer` turns the result into a block's input.
+
+    Multi-valued cells are pooled by the feature's combiner. A number with an embedding is the number times
+    its row. Rows are looked up and pooled in float32 and then cast to the layer's compute dtype.
+
+    Args:
+        features: One dict per feature, as `easyssl.data.features.types.group_features` makes them.
+        tables: Tables by the features' `table`, when other groups share them; more than needed is fine.
+            None creates own tables.
+        kernel_regularizer: Keras regularizer for the kernels of attention pooling, or None.
+
+    Call arguments:
+        inputs: The dict of tensors that `FeatureTransform` returns; only the group's features are read.
+
+    Returns:
+        A `GroupOutput`.
+
+    Raises:
+        ValueError: If a feature has no vector form, or tables are handed in and one is missing.
+
+    Example:
+        >>> age = {"name": "age", "kind": "id", "table": "age", "rows": 100, "dim": 8, "width": 8,
+        ...        "combiner": "sum", "weighted": False, "initializer": None, "max_seq_len": 0,
+        ...        "sequence_combiner": ""}
+        >>> group = FeatureGroup([age])
+        >>> group({"age": tf.constant([3, -1])}).plain[0].shape
+        TensorShape([2, 8])
+    """
+
+    def __init__(
+        self,
+        features: Sequence[Mapping[str, Any]],
+        tables: Mapping[str, EmbeddingTable] | None = None,
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ):
+        # Numbers stay float32 until they are embedded; the group casts its own output.
+        super().__init__(**{"autocast": False, **kwargs})
+        self._features = tuple(dict(feature) for feature in features)
+        for feature in self._features:
+            _check(feature)
+        names = dict.fromkeys(f["table"] for f in self._features if f["table"] is not None)
+        if tables is None:
+            tables = create_tables(self._features)
+        missing = [name for name in names if name not in tables]
+        if missing:
+            raise ValueError(f"`tables` lacks {missing}. Received: {sorted(tables)}")
+        self.tables = {name: tables[name] for name in names}
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.poolers = {}
+        for feature in self._features:
+            if feature["sequence_combiner"]:
+                pooler = SEQUENCE_POOLERS[feature["sequence_combiner"]]
+                self.poolers[feature["name"]] = pooler(
+                    kernel_regularizer=kernel_regularizer,
+                    name=f"pool_{feature['name']}",
+                    dtype=self._policy(),
+                )
+
+    @property
+    def features(self) -> list[dict[str, Any]]:
+        """The descriptions of the features."""
+        return [dict(feature) for feature in self._features]
+
+    @property
+    def plain_widths(self) -> list[int]:
+        """Widths of `GroupOutput.plain`."""
+        return [f["width"] for f in self._features if not _is_sequence(f)]
+
+    @property
+    def pooled_widths(self) -> list[int]:
+        """Widths of `GroupOutput.pooled`."""
+        return [f["width"] for f in self._features if f["sequence_combiner"]]
+
+    @property
+    def sequence_widths(self) -> list[int]:
+        """Widths of `GroupOutput.sequences`."""
+        return [f["width"] for f in self._features if _is_sequence(f)]
+
+    @property
+    def unpooled(self) -> list[str]:
+        """Sequence features without a `sequence_combiner`: fit for sequence output only."""
+        return [f["name"] for f in self._features if _is_sequence(f) and not f["sequence_combiner"]]
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates the tables and the kernels; no shape is needed."""
+        for table in self.tables.values():
+            if not table.built:
+                table.build(None)
+        for feature in self._features:
+            if feature["sequence_combiner"]:
+                self.poolers[feature["name"]].build(((None, None, feature["width"]), (None,)))
+        self.built = True
+
+    def call(self, inputs: Mapping[str, tf.Tensor]) -> GroupOutput:
+        """Looks up."""
+        output = GroupOutput([], [], [], [], [])
+        for feature in self._features:
+            name = feature["name"]
+            if not _is_sequence(feature):
+                vector = self._vector(feature, inputs)
+                if feature["table"] is not None:
+                    output.embeddings.append(vector)
+                output.plain.append(tf.cast(vector, self.compute_dtype))
+                continue
+            lengths = tf.cast(inputs[f"{name}/length"], tf.int32)
+            steps = self._steps(feature, inputs, lengths)
+            if feature["table"] is not None:
+                output.embeddings.append(steps)
+            steps = tf.cast(steps, self.compute_dtype)
+            if feature["sequence_combiner"]:
+                output.pooled.append(self.poolers[name]((steps, lengths)))
+            if feature["max_seq_len"]:
+                steps = steps[:, : feature["max_seq_len"]]
+                lengths = tf.minimum(lengths, feature["max_seq_len"])
+            output.sequences.append(steps)
+            output.lengths.append(lengths)
+        return output._replace(sequences=_same_length(output.sequences))
+
+    def _vector(self, feature: Mapping[str, Any], inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """One plain feature, float32 `[batch, width]`."""
+        values = inputs[feature["name"]]
+        if feature["table"] is None:
+            return tf.cast(values, tf.float32)
+        table = self.tables[feature["table"]]
+        if feature["kind"] == "id":
+            return table(values)
+        weights = tf.cast(inputs[f"{feature['name']}/weight"], tf.float32) if feature["weighted"] else None
+        if feature["kind"] == "tags":
+            return combine(table(values), values >= 0, feature["combiner"], weights)
+        return project(tf.cast(values, tf.float32), table.variable, feature["combiner"])
+
+    def _steps(
+        self, feature: Mapping[str, Any], inputs: Mapping[str, tf.Tensor], lengths: tf.Tensor
+    ) -> tf.Tensor:
+        """One sequence feature, float32 `[batch, seq_len, width]`."""
+        values = inputs[feature["name"]]
+        if feature["kind"] == "value_sequence":
+            valid = tf.sequence_mask(lengths, tf.shape(values)[1])
+            steps = tf.where(valid, tf.cast(values, tf.float32), 0.0)[..., tf.newaxis]
+            return steps if feature["table"] is None else steps * self.tables[feature["table"]].variable
+        rows = self.tables[feature["table"]](values)
+        if feature["kind"] == "tag_sequence":
+            return combine(rows, values >= 0, feature["combiner"])
+        return rows
+
+    def _policy(self) -> Any:
+        return getattr(self, "dtype_policy", self.dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor arguments; a loaded group has tables of its own."""
+        regularizer = keras.regularizers.serialize(self.kernel_regularizer)
+        return {**super().get_config(), "features": self.features, "kernel_regularizer": regularizer}
+
+
+def _is_sequence(feature: Mapping[str, Any]) -> bool:
+    return feature["kind"].endswith("sequence")
+
+
+def _check(feature: Mapping[str, Any]) -> None:
+    name, kind = feature["name"], feature["kind"]
+    if kind == "none":
+        raise ValueError(f"feature '{name}' has no numbers: it passes its column through")
+    if feature["table"] is None and kind not in ("values", "value_sequence"):
+        raise ValueError(f"feature '{name}' consists of ids, so it needs `dim` and a `table`")
+    pooler = feature["sequence_combiner"]
+    if pooler and pooler not in SEQUENCE_POOLERS:
+        raise ValueError(
+            f"`sequence_combiner` must be one of {sorted(SEQUENCE_POOLERS)}. Received: '{pooler}'"
+        )
+
+
+def _same_length(sequences: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Pads all sequences with zero steps to the longest of them."""
+    static = {sequence.shape[1] for sequence in sequences}
+    if len(sequences) < 2 or (len(static) == 1 and None not in static):
+        return sequences
+    longest = tf.reduce_max([tf.shape(sequence)[1] for sequence in sequences])
+    return [tf.pad(s, [[0, 0], [0, longest - tf.shape(s)[1]], [0, 0]]) for s in sequences]
