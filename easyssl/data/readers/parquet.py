@@ -1,0 +1,205 @@
+"""Reads Parquet files, row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from easyssl.data.cells import check_default, convert
+from easyssl.data.quarantine import BadRows
+from easyssl.data.rows import START, Chunk, Column, Position, object_array, select_columns
+from easyssl.errors import DataError, UsageError, nearest
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+class ParquetReader:
+    """Reads Parquet files with pyarrow.
+
+    Nulls are empty cells. A STRING column may hold text, bytes or whole numbers (written in decimal); an
+    integer or floating point column holds numbers that fit it, a BOOL column booleans. A list column is read as
+    text if `list_separators` gives it a separator: its items joined by it. Any other type is an error that
+    names the column. Malformed rows go to `BadRows` with one of the reasons `overflow`, `non_finite`,
+    `separator_in_item`. A file that pyarrow cannot read always raises.
+
+    Args:
+        columns: The columns to read; files may have more, in any order.
+        select: Names of the columns to keep. Default: all.
+        list_separators: Column to the text between items of a list.
+        chunk_rows: Rows that are converted at once.
+
+    Raises:
+        UsageError: If pyarrow is not installed.
+        ValueError: If a default value is not of its column's type.
+
+    Example:
+        >>> reader = ParquetReader([Column("user_id"), Column("history")], list_separators={"history": "|"})
+        >>> rows = sum(len(chunk) for chunk in reader.read("train.parquet", BadRows()))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        *,
+        select: Sequence[str] | None = None,
+        list_separators: Mapping[str, str] | None = None,
+        chunk_rows: int = 8192,
+    ) -> None:
+        try:
+            import pyarrow.parquet
+        except ImportError:
+            raise UsageError("reading Parquet needs pyarrow: pip install 'easyssl[parquet]'") from None
+        self._pyarrow = pyarrow
+        self.columns = select_columns(columns, select)
+        self.block_size = chunk_rows
+        self._list_separators = dict(list_separators or {})
+        for column in self.columns:
+            check_default(column)
+
+    def read(self, path: str, bad_rows: BadRows, start: Position = START) -> Iterator[Chunk]:
+        """Yields the rows of a file from `start` on, a block of a row group at a time.
+
+        Raises:
+            DataError: If the file cannot be read, lacks a column or has it in a type that does not fit, or a
+                row is malformed and may not be skipped.
+        """
+        pyarrow = self._pyarrow
+        try:
+            with pyarrow.parquet.ParquetFile(path) as file:
+                columns = self._check_schema(path, file.schema_arrow)
+                first = 0
+                for group in range(file.num_row_groups):
+                    end = first + file.metadata.row_group(group).num_rows
+                    if end > start.offset:
+                        yield from self._read_group(file, group, columns, path, first, start.offset, bad_rows)
+                    first = end
+        except (pyarrow.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
+
+    def _read_group(
+        self, file: Any, group: int, columns: Sequence[Column], path: str, first: int, skip: int, bad_rows: BadRows
+    ) -> Iterator[Chunk]:
+        names = [column.name for column in columns]
+        for batch in file.iter_batches(self.block_size, row_groups=[group], columns=names):
+            last = first + batch.num_rows
+            if first >= skip:
+                yield self._chunk(batch, columns, path, first, bad_rows)
+            first = last
+
+    def _chunk(self, batch: Any, columns: Sequence[Column], path: str, first: int, bad_rows: BadRows) -> Chunk:
+        values = {}
+        malformed: dict[int, tuple[str, str]] = {}
+        for column in columns:
+            array, bad, reason, expected = self._convert(batch.column(column.name), column)
+            values[column.name] = array
+            for index in np.flatnonzero(bad):
+                found = batch.column(column.name)[int(index)].as_py()
+                malformed.setdefault(int(index), (reason, f"column '{column.name}' holds {found!r}, expected {expected}"))
+        for index, (reason, detail) in sorted(malformed.items()):
+            text = repr({column.name: batch.column(column.name)[index].as_py() for column in columns})
+            bad_rows.add(path, first + index + 1, reason, text, detail)
+        lines = np.arange(first + 1, first + batch.num_rows + 1)
+        if malformed:
+            keep = np.ones(len(lines), bool)
+            keep[list(malformed)] = False
+            values = {name: array[keep] for name, array in values.items()}
+            lines = lines[keep]
+        start, end = Position(first, first + 1), Position(first + batch.num_rows, first + batch.num_rows + 1)
+        return Chunk(values, lines, path, start, end)
+
+    def _convert(self, array: pyarrow.Array, column: Column) -> tuple[np.ndarray, np.ndarray, str, str]:
+        """Returns values, a mask of malformed rows, their reason, and what was expected of them."""
+        types, compute = self._pyarrow.types, self._pyarrow.compute
+        good = np.zeros(len(array), bool)
+        default = convert([b""], column)[0][0]
+        if types.is_list(array.type) or types.is_large_list(array.type):
+            return *self._join(array, self._list_separators[column.name], default), "separator_in_item", (
+                f"items without the separator {self._list_separators[column.name]!r}"
+            )
+        if column.type == "STRING":
+            if types.is_dictionary(array.type):
+                array = array.dictionary_decode()
+            kind = self._pyarrow.large_string() if types.is_integer(array.type) else array.type
+            array = array.cast(kind).cast(self._pyarrow.large_binary())
+            cells = [cell or default for cell in array.to_pylist()]
+            return object_array(cells), good, "", ""
+        if column.type == "BOOL":
+            return compute.fill_null(array, bool(default)).to_numpy(zero_copy_only=False), good, "", ""
+        if types.is_boolean(array.type):
+            array = array.cast(self._pyarrow.int8())
+        missing = array.is_null().to_numpy(zero_copy_only=False)
+        stored = compute.fill_null(array, 0).to_numpy(zero_copy_only=False)
+        if column.dtype.kind == "i":
+            limits = np.iinfo(column.dtype)
+            bad = (stored > limits.max) | (stored < limits.min)
+            reason, expected = "overflow", f"{column.type} (from {limits.min} to {limits.max})"
+            result = np.where(bad, 0, stored).astype(column.dtype)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                result = stored.astype(column.dtype)
+            bad = ~np.isfinite(result)
+            reason, expected = "non_finite", f"{column.type} that is finite"
+        result[missing] = default
+        return result, bad & ~missing, reason, expected
+
+    def _join(self, array: Any, separator: str, default: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """Returns lists as text, and a mask of those with an item that has the separator in it."""
+        byte_separator = separator.encode()
+        values = np.empty(len(array), object)
+        bad = np.zeros(len(array), bool)
+        for index, items in enumerate(array.to_pylist()):
+            texts = [_item_text(item) for item in items or ()]
+            bad[index] = any(byte_separator in text for text in texts)
+            values[index] = byte_separator.join(texts) or default
+        return values, bad
+
+    def _check_schema(self, path: str, schema: Any) -> list[Column]:
+        """Returns the columns that the file has."""
+        found = []
+        for column in self.columns:
+            if column.name not in schema.names:
+                if column.required:
+                    raise DataError(f"{path}: there is no column '{column.name}'{nearest(column.name, schema.names)}")
+                continue
+            kind = schema.field(column.name).type
+            problem = self._type_problem(kind, column)
+            if problem:
+                raise DataError(f"{path}: column '{column.name}' has type {kind}, {problem}")
+            found.append(column)
+        return found
+
+    def _type_problem(self, kind: Any, column: Column) -> str:
+        types = self._pyarrow.types
+        is_text = (
+            types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind)
+        )
+        if types.is_list(kind) or types.is_large_list(kind):
+            if column.type != "STRING":
+                return f"expected {column.type}; declare the column STRING to read lists"
+            if column.name not in self._list_separators:
+                return "but no single separator is known to join its items; give the features that read it the same"
+            item = kind.value_type
+            fits = types.is_integer(item) or types.is_floating(item) or types.is_string(item) or types.is_binary(item)
+            return "" if fits or types.is_large_string(item) else "expected a list of text or numbers"
+        if column.type == "STRING":
+            if types.is_dictionary(kind):
+                kind = kind.value_type
+                is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)
+            fits, expected = is_text or types.is_integer(kind), "text or whole numbers"
+        elif column.type == "BOOL":
+            fits, expected = types.is_boolean(kind), "booleans"
+        elif column.dtype.kind == "i":
+            fits, expected = types.is_integer(kind) or types.is_boolean(kind), "whole numbers"
+        else:
+            fits, expected = types.is_floating(kind) or types.is_integer(kind), "numbers"
+        return "" if fits else f"expected {expected} for {column.type}"
+
+
+def _item_text(item: Any) -> bytes:
+    if isinstance(item, bytes):
+        return item
+    return b"" if item is None else str(item).encode()
