@@ -11,7 +11,8 @@ from google.protobuf.message import Message
 from easyssl.config.effects import Finding, find_effects
 from easyssl.config.messages import PipelineConfig
 from easyssl.config.overrides import apply_override
-from easyssl.config.parse import MAX_BYTES, parse_json, parse_text
+from easyssl.config.parse import MAX_BYTES, parse_text
+from easyssl.config.parse_json import parse_json
 from easyssl.config.paths import resolve
 from easyssl.config.places import Place, Places, is_inside
 from easyssl.errors import ConfigError
@@ -51,8 +52,8 @@ class Config:
 
         Args:
             field_path: Canonical path with zero-based indices, such as
-                `model_config.backbone.blocks[2].name`. For a field that is not set, the place of what encloses
-                it is returned.
+                `model_config.backbone.blocks[2].name`. For a field that is not set, the place of what
+                encloses it is returned.
         """
         place = self._places.find(field_path)
         if isinstance(place, str):

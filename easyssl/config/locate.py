@@ -120,10 +120,10 @@ class _Scanner:
             self.places.set(path, name.place, keep_first=True)
             stack.append(_List(described, frame, path))
             return at + 1
+        if described is not None:
+            self.places.set(self._element(described, path, name.place), name.place)
         if opening.kind not in ("word", "string"):
             return at
-        element = self._element(described, path, name.place)
-        self.places.set(element, name.place)
         if frame.keyed is not None and name.text == "key" and opening.kind == "string":
             frame.keyed = f"{frame.keyed}.{opening.text[1:-1]}"
             self.places.set(frame.keyed, frame.place)
@@ -136,7 +136,8 @@ class _Scanner:
         elif token.text in _CLOSING:
             stack.append(self._open(frame.parent, frame.field, frame.name, token.text, token.place))
         elif token.kind in ("word", "string"):
-            self.places.set(self._element(frame.field, frame.name, token.place), token.place)
+            element = self._element(frame.field, frame.name, token.place)
+            self.places.set(element, token.place, keep_first=element == frame.name)
             return _after_value(tokens, at)
         return at + 1
 
@@ -185,12 +186,24 @@ def _after_value(tokens: list[_Token], at: int) -> int:
     return at
 
 
+def token_at(text: str, place: Place) -> str:
+    """Returns what stands at a place of a text, shortened, in words where nothing does."""
+    rest = text.split("\n")[place.line - 1][place.column - 1 :]
+    match = _TOKEN.match(rest)
+    found = match.group() if match and match.lastgroup != "skip" else ""
+    if not found:
+        return "the end of the line"
+    if not found.isprintable():
+        found = ascii(found)
+    return found if len(found) <= 40 else found[:40] + "..."
+
+
 def locate(text: str, descriptor: Descriptor) -> Places:
     """Returns the places of all fields that a text config sets.
 
     Indices count the elements of a repeated field over the whole text. A scalar that is set twice has the
-    last place, a message that is set twice the first. The entries of a `google.protobuf.Struct` are also found
-    by key, as in `keras_layer.st_params.temperature`.
+    last place, a message that is set twice the first. The entries of a `google.protobuf.Struct` are also
+    found by key, as in `keras_layer.st_params.temperature`.
 
     Args:
         text: The config.

@@ -8,10 +8,10 @@
     data_config.label_fields[+]=buy
     eval_config.metrics_set[+]={auc {}}
 
-A path goes through messages with dots and into lists with a zero-based index, with `[field=value]` for the one
-element that has this value, or with `[+]` for a new last element. `[name=...]` compares what identifies an
-element, see `identity`. A value is what the text format allows; quotes around a string are optional. A list
-takes `[a, b]` and is replaced as a whole, as is a message by `{...}`. The last override wins.
+A path goes through messages with dots and into lists with a zero-based index, with `[field=value]` for the
+one element that has this value, or with `[+]` for a new last element. `[name=...]` compares what identifies
+an element, see `identity`. A value is what the text format allows; quotes around a string are optional. A
+list takes `[a, b]` and is replaced as a whole, as is a message by `{...}`. The last override wins.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def identity(message: Message) -> str:
     """Returns the name that tells a list element from the others, or the empty string.
 
     It is the first that is set of name, feature_name, group_name, tower_name, input_name, label_name,
-    block_name, feature_group_name, package_name and class_name; for a feature without a feature_name the first
-    of its input_names.
+    block_name, feature_group_name, package_name and class_name; for a feature without a feature_name the
+    first of its input_names.
     """
     fields = message.DESCRIPTOR.fields_by_name
     for name in _IDENTIFYING:

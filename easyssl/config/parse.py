@@ -1,16 +1,15 @@
-"""From text or JSON to a message, with every error as one line that starts with its place."""
+"""From text format to a message, with every error as one line that starts with its place."""
 
 from __future__ import annotations
 
-import json
 import re
 
-from google.protobuf import json_format, text_format
+from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from easyssl.config.locate import MAX_DEPTH, TooDeepError, locate
-from easyssl.config.messages import message_class, short_name
+from easyssl.config.locate import TooDeepError, locate, token_at
+from easyssl.config.messages import short_name
 from easyssl.config.places import Place, Places
 from easyssl.errors import ConfigError, nearest
 
@@ -72,24 +71,10 @@ def parse_text(text: str, path: str, message: Message) -> Places:
         raise ConfigError(f"{_at(path, error.place)}: {error}") from None
     except text_format.ParseError as error:
         place = Place(error.GetLine() or 1, error.GetColumn() or 1)
-        raise ConfigError(f"{_at(path, place)}: {_explain(error, place, places, message)}") from None
+        raise ConfigError(f"{_at(path, place)}: {_explain(error, text, place, places, message)}") from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise ConfigError(f"{path}:1:1: not a valid config: {_one_line(error)}") from None
     return places
-
-
-def parse_json(text: str, path: str, message: Message) -> Places:
-    """Merges protobuf JSON into a message; like `parse_text`, but only parts of a place may be known."""
-    try:
-        json.loads(text)
-        json_format.Parse(text, message, max_recursion_depth=MAX_DEPTH)
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{_at(path, Place(error.lineno, error.colno))}: {error.msg}") from None
-    except RecursionError:
-        raise ConfigError(f"{path}:1:1: nested deeper than {MAX_DEPTH} levels") from None
-    except (json_format.ParseError, ValueError, TypeError, OverflowError) as error:
-        raise ConfigError(_explain_json(error, text, path)) from None
-    return Places()
 
 
 def _at(path: str, place: Place) -> str:
@@ -100,24 +85,38 @@ def _one_line(error: object) -> str:
     return " ".join(str(error).split())
 
 
-def _explain(error: text_format.ParseError, place: Place, places: Places, message: Message) -> str:
-    found = _one_line(error).partition(" : ")[2]
-    unknown = re.search(r'Message type "([\w.]+)" has no field named "(.+?)"', found)
+# How the protobuf parser begins what it says about a value; all else is about punctuation.
+_VALUE = re.compile(
+    r"Couldn't parse|Value out of range|Expected string|Expected \"true\"|.*codec can't|Enum type"
+)
+
+
+def _explain(error: text_format.ParseError, text: str, place: Place, places: Places, message: Message) -> str:
+    said = re.sub(r"^\d+:\d+ : ('.*': (?=[A-Z']))?", "", _one_line(error))
+    unknown = re.search(r'Message type "([\w.]+)" has no field named "(.+?)"', said)
     if unknown:
         return no_such_field(_descriptor(message, unknown[1]), unknown[2])
-    # What remains concerns a value, or punctuation after it.
-    reason = re.sub(r"^'.*': (?=[A-Z])", "", found)
-    set_path = places.before(place)
-    field = _field_at(message.DESCRIPTOR, set_path)
-    if field is None:
-        return reason
-    enum = re.search(r'Enum type "[\w.]+" has no value (?:named|with number) (.+?)\.?$', reason)
-    if enum and field.enum_type is not None:
-        return f"{set_path}: {no_such_value(field.enum_type, enum[1])}"
-    if re.match(r"Couldn't parse|Value out of range|Expected string|Expected \"true\"|.*not a valid", reason):
-        value = re.sub(r"^.*?(?:integer|number|float|range|found|found:):? ", "", reason)
-        return f"{set_path}: expected {expected(field)}, found {value}"
-    return f"{set_path}: {reason[:1].lower()}{reason[1:]}" if reason else f"{set_path}: cannot be read"
+    found = token_at(text, place)
+    path = places.before(place)
+    field = _field_at(message.DESCRIPTOR, path)
+    prefix = f"{path}: " if path else ""
+    if said.startswith('Expected "}"'):
+        return f"{prefix}the closing }} is missing"
+    if "codec can't" in said:
+        return f"{prefix}the string holds an escape that stands for no character"
+    if field is not None and _VALUE.match(said):
+        if field.enum_type is not None:
+            return prefix + no_such_value(field.enum_type, found)
+        return f"{prefix}expected {expected(field)}, found {found}"
+    if "missing ending quote" in said:
+        return f"{prefix}the string that starts here does not end in this line"
+    if "does not have extensions" in said:
+        return f"{prefix}expected a field name, found ["
+    wanted = re.match(r'Expected (".*"|identifier or number)', said)
+    if wanted:
+        name = wanted[1] if wanted[1].startswith('"') else "a field name"
+        return f"{prefix}expected {name}, found {found}"
+    return prefix + said[:1].lower() + said[1:]
 
 
 def _descriptor(message: Message, full_name: str) -> Descriptor:
@@ -136,16 +135,3 @@ def _field_at(descriptor: Descriptor, path: str) -> FieldDescriptor | None:
             return None
         inside = field.message_type
     return field
-
-
-def _explain_json(error: Exception, text: str, path: str) -> str:
-    reason = _one_line(error)
-    unknown = re.search(r'Message type "easyssl\.([\w.]+)" has no field named "(.+?)"', reason)
-    if unknown:
-        reason = no_such_field(message_class(unknown[1]).DESCRIPTOR, unknown[2])
-        name = re.search(rf'"{re.escape(unknown[2])}"\s*:', text)
-        if name:
-            line = text.count("\n", 0, name.start()) + 1
-            column = name.start() - text.rfind("\n", 0, name.start())
-            return f"{path}:{line}:{column}: {reason}"
-    return f"{path}:1:1: {reason}"

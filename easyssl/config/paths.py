@@ -40,13 +40,13 @@ def resolve(name: str, root: str, *, bounded: bool) -> str:
     if bounded:
         if not _inside(path, root):
             raise ValueError(
-                f"'{name}' leaves the folder '{root}'; give an absolute name or another data root (--data-root)"
+                f"'{name}' leaves the folder '{root}'; give an absolute name or another --data-root"
             )
         real = os.path.realpath(path)
         if not _inside(real, os.path.realpath(root)):
             raise ValueError(
                 f"'{name}' is a link that leaves the folder '{root}'; give the absolute name '{real}' "
-                "or another data root (--data-root)"
+                "or another --data-root"
             )
     return path
 
