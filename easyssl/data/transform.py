@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -13,9 +13,12 @@ from easyssl.data.features.id import IdTransform
 from easyssl.data.features.pass_through import PassThroughTransform
 from easyssl.data.features.raw import RawTransform
 from easyssl.data.features.sequence import SequenceTransform
+from easyssl.data.features.spec import FeatureSpec, build_feature_specs, column_types
 from easyssl.data.features.tag import TagTransform
 from easyssl.data.features.text import LengthBuckets
-from easyssl.data.features.types import FeatureSpec
+
+if TYPE_CHECKING:
+    from easyssl.config import Config
 
 TRANSFORMS: dict[str, type[tf.Module]] = {
     "IdFeature": IdTransform,
@@ -173,6 +176,24 @@ class FeatureTransform(tf.Module):
                 cells = tuple(_plain(column[start].numpy()) for column in own.values())
                 found.append(BadCell(start, feature.spec.name, tuple(own), cells, reason))
         return min(found, key=lambda bad: bad.row, default=None)
+
+
+def transform_from_config(config: Config, specs: Mapping[str, FeatureSpec] | None = None) -> FeatureTransform:
+    """Returns the transform of a config's features.
+
+    Args:
+        config: The config.
+        specs: Its features, if they are built already.
+
+    Raises:
+        ConfigError: At the field that is wrong.
+    """
+    specs = build_feature_specs(config) if specs is None else specs
+    length_buckets = tuple(config.message.data_config.length_buckets)
+    try:
+        return FeatureTransform(specs, column_types(config), length_buckets)
+    except ValueError as error:
+        raise config.error("data_config.length_buckets", str(error)) from None
 
 
 def _scope_name(name: str) -> str:
