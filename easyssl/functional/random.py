@@ -2,7 +2,8 @@
 
 A random layer owns one variable `[seed, counter]`. Each call that needs random numbers advances the counter
 and draws from the pair, so the n-th call of a layer always gets the same numbers: after a restart, and with
-or without XLA. The generator is Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+or without XLA. The generator is Philox: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
+SC 2011.
 """
 
 from __future__ import annotations

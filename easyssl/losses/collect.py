@@ -1,7 +1,7 @@
 """How losses that layers compute reach whoever trains.
 
-A layer calls `report_loss`. A training step that wants every loss by name opens `collect_losses`; anywhere else
-the loss goes the Keras way, through `add_loss`.
+A layer calls `report_loss`. A training step that wants every loss by name opens `collect_losses`; anywhere
+else the loss goes the Keras way, through `add_loss`.
 """
 
 from __future__ import annotations
