@@ -1,0 +1,91 @@
+"""What the layers share: shapes of nested inputs, and sublayers with stable names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+Shape = tuple[int | None, ...]
+
+
+def input_shapes(input_shape: Any) -> list[Shape]:
+    """Returns the shapes of a layer's inputs, whatever form `build` received them in.
+
+    Args:
+        input_shape: One shape, or a list or tuple of shapes; each a `tf.TensorShape`, tuple or list.
+
+    Returns:
+        One tuple per input.
+
+    Example:
+        >>> input_shapes((None, 8)), input_shapes([[None, 5, 8], (None,)])
+        ([(None, 8)], [(None, 5, 8), (None,)])
+    """
+    several = isinstance(input_shape, list | tuple) and any(
+        isinstance(item, list | tuple | tf.TensorShape) for item in input_shape
+    )
+    shapes = input_shape if several else [input_shape]
+    return [tuple(tf.TensorShape(shape).as_list()) for shape in shapes]
+
+
+def last_dim(shape: Shape, layer: Any) -> int:
+    """Returns the static last dimension of a shape.
+
+    Args:
+        shape: The input's shape.
+        layer: The layer, named in the error.
+
+    Returns:
+        The dimension.
+
+    Raises:
+        ValueError: If it is not known.
+    """
+    if not shape or shape[-1] is None:
+        raise ValueError(
+            f"{type(layer).__name__} '{layer.name}' needs an input whose last dimension is known. "
+            f"Received: shape={shape}"
+        )
+    return int(shape[-1])
+
+
+def build_sublayer(layer: Any, shape: Shape) -> None:
+    """Builds a sublayer inside its parent's `build`, so that its weights exist and carry its name.
+
+    Args:
+        layer: The sublayer.
+        shape: Its input shape.
+    """
+    with tf.name_scope(layer.name):  # Keras 3 opens its own scope; tf_keras only does so in `__call__`
+        layer.build(shape)
+
+
+def check_rate(layer: str, name: str, value: float) -> None:
+    """Raises `ValueError` unless a dropout rate is in [0, 1).
+
+    Args:
+        layer: The layer's class, named in the error.
+        name: The parameter's name.
+        value: Its value.
+
+    Raises:
+        ValueError: With what was received.
+    """
+    if not 0 <= value < 1:
+        raise ValueError(f"{layer}: `{name}` must be in [0, 1). Received: {name}={value}")
+
+
+def check_positive(layer: str, **values: int) -> None:
+    """Raises `ValueError` unless all values are whole and positive.
+
+    Args:
+        layer: The layer's class, named in the error.
+        **values: Parameters by name.
+
+    Raises:
+        ValueError: With what was received.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or value != int(value) or value < 1:
+            raise ValueError(f"{layer}: `{name}` must be a positive integer. Received: {name}={value!r}")

@@ -1,0 +1,79 @@
+"""Dropout that a restored checkpoint continues exactly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.functional.random import add_random_state, advance, uniform
+from easyssl.layers.building import check_rate
+from easyssl.registry import register
+
+
+@register("Dropout")
+class Dropout(keras.layers.Layer):
+    """Sets a share of the entries to zero while training, and scales the others up by `1 / (1 - rate)`.
+
+    Unlike the Keras layer of this name it keeps its random state, a seed and a counter, among its weights. A
+    training that is resumed from a checkpoint drops what the uninterrupted one would have dropped.
+
+    Masks pass through.
+
+    Args:
+        rate: Share of entries that are dropped, in [0, 1).
+        seed: Seed of the random numbers; None takes one that `keras.utils.set_random_seed` determines.
+            Defaults to None.
+        **kwargs: Keras layer arguments such as `name` and `dtype`.
+
+    Raises:
+        ValueError: If the rate is not in [0, 1).
+
+    Example:
+        >>> layer = Dropout(0.5, seed=1)
+        >>> x = tf.ones([2, 4])
+        >>> bool(tf.reduce_all(layer(x, training=False) == x))
+        True
+        >>> sorted(set(layer(x, training=True).numpy().ravel().tolist()))
+        [0.0, 2.0]
+
+    References:
+        Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 2014.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.seed = seed
+        self.supports_masking = True
+        check_rate("Dropout", "rate", rate)
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the random state."""
+        self.random_state = add_random_state(self, self.seed)
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Drops entries if `training`.
+
+        Args:
+            inputs: Tensor of any shape.
+            training: Whether to drop anything. Defaults to None, which is False.
+
+        Returns:
+            Tensor of the same shape.
+        """
+        inputs = tf.convert_to_tensor(inputs)
+        if not training or self.rate == 0:
+            return inputs
+        kept = uniform(advance(self.random_state), tf.shape(inputs)) >= self.rate
+        return tf.where(kept, inputs / (1.0 - self.rate), tf.zeros([], inputs.dtype))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
