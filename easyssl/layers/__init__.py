@@ -1,1 +1,21 @@
-"""Part of EasySSL."""
+"""Keras layers; importing this registers them under the names that configs use."""
+
+from easyssl.layers.auxiliary_loss import AuxiliaryLoss
+from easyssl.layers.bst import BST
+from easyssl.layers.dice import Dice
+from easyssl.layers.dropout import Dropout
+from easyssl.layers.encoder_block import EncoderBlock
+from easyssl.layers.mlp import MLP
+from easyssl.layers.self_attention import MultiHeadSelfAttention
+from easyssl.layers.seq_augment import SeqAugment
+
+__all__ = [
+    "BST",
+    "MLP",
+    "AuxiliaryLoss",
+    "Dice",
+    "Dropout",
+    "EncoderBlock",
+    "MultiHeadSelfAttention",
+    "SeqAugment",
+]

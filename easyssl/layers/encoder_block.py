@@ -1,0 +1,154 @@
+"""One post-norm transformer layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.functional.activations import activation as activation_function
+from easyssl.functional.activations import canonical_activation
+from easyssl.layers.building import build_sublayer, check_positive, input_shapes, last_dim
+from easyssl.layers.dice import Dice
+from easyssl.layers.dropout import Dropout
+from easyssl.layers.self_attention import MultiHeadSelfAttention
+
+
+@keras.utils.register_keras_serializable(package="easyssl")
+class EncoderBlock(keras.layers.Layer):
+    """Self-attention and a feed-forward network, each followed by dropout, residual and layer normalisation.
+
+    `h = LN(x + drop(attention(x)))`, `y = LN(h + drop(dense(activation(dense(h)))))`. Normalisation runs in
+    float32, where a very small epsilon still exists. The mask is passed on.
+
+    Args:
+        num_heads: Number of attention heads; divides the width of the input.
+        intermediate_size: Width inside of the feed-forward network.
+        activation: Activation inside of the feed-forward network. Defaults to "gelu".
+        dropout: Dropout rate before each residual. Defaults to 0.1.
+        attention_dropout: Dropout rate of the attention weights. Defaults to 0.1.
+        initializer_range: Standard deviation of the kernels' truncated normal initializer. Defaults to 0.02.
+        epsilon: Added to the variance in the normalisation. Defaults to 1e-12.
+        **kwargs: Keras layer arguments such as `name` and `dtype`.
+
+    Raises:
+        ValueError: For a size that is not positive, an unknown activation, or at build if the heads do not
+            divide the width.
+
+    Example:
+        >>> block = EncoderBlock(num_heads=2, intermediate_size=16)
+        >>> block(tf.zeros([3, 5, 8]), mask=tf.sequence_mask([5, 2, 0], 5)).shape
+        TensorShape([3, 5, 8])
+
+    References:
+        Vaswani et al., "Attention is all you need", arXiv 1706.03762.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        intermediate_size: int,
+        activation: str = "gelu",
+        dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        initializer_range: float = 0.02,
+        epsilon: float = 1e-12,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.intermediate_size = intermediate_size
+        self.activation = canonical_activation(activation)
+        self.dropout = dropout
+        self.attention_dropout = attention_dropout
+        self.initializer_range = initializer_range
+        self.epsilon = epsilon
+        self.supports_masking = True
+        check_positive("EncoderBlock", intermediate_size=intermediate_size)
+        policy = self.dtype_policy
+        self.attention = MultiHeadSelfAttention(
+            num_heads, attention_dropout, initializer_range, dtype=policy, name="attention"
+        )
+        self.attention_residual = _ResidualNorm(dropout, epsilon, dtype=policy, name="attention_residual")
+        self.intermediate = self._dense(intermediate_size, "intermediate")
+        self.dice = Dice(dtype=policy, name="dice") if self.activation == "dice" else None
+        self.output_residual = _ResidualNorm(dropout, epsilon, dtype=policy, name="output_residual")
+
+    def _dense(self, units: int, name: str) -> Any:
+        return keras.layers.Dense(
+            units,
+            kernel_initializer=keras.initializers.TruncatedNormal(stddev=self.initializer_range),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+
+    def build(self, input_shape: Any) -> None:
+        """Creates all weights."""
+        (shape,) = input_shapes(input_shape)
+        inner = (*shape[:-1], self.intermediate_size)
+        self.output_dense = self._dense(last_dim(shape, self), "output")
+        for layer in (self.attention, self.attention_residual, self.intermediate, self.output_residual):
+            build_sublayer(layer, shape)
+        build_sublayer(self.output_dense, inner)
+        if self.dice is not None:
+            build_sublayer(self.dice, inner)
+        super().build(input_shape)
+
+    def call(
+        self, inputs: tf.Tensor, mask: tf.Tensor | None = None, training: bool | None = None
+    ) -> tf.Tensor:
+        """Encodes.
+
+        Args:
+            inputs: `[batch, seq_len, dim]`.
+            mask: bool `[batch, seq_len]`, which steps are valid. Defaults to None, which is all.
+            training: Whether to drop. Defaults to None.
+
+        Returns:
+            `[batch, seq_len, dim]`; invalid steps hold values that no valid step depends on.
+        """
+        attended = self.attention(inputs, mask=mask, training=training)
+        hidden = self.attention_residual(inputs, attended, training=training)
+        inner = self.intermediate(hidden)
+        if self.dice is None:
+            inner = activation_function(self.activation)(inner)
+        else:
+            inner = self.dice(inner, mask=mask, training=training)
+        return self.output_residual(hidden, self.output_dense(inner), training=training)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "intermediate_size": self.intermediate_size,
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "attention_dropout": self.attention_dropout,
+            "initializer_range": self.initializer_range,
+            "epsilon": self.epsilon,
+        }
+
+
+class _ResidualNorm(keras.layers.Layer):
+    """`LN(x + drop(update))`."""
+
+    def __init__(self, dropout: float, epsilon: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.norm = keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name="norm")
+
+    def build(self, input_shape: Any) -> None:
+        (shape,) = input_shapes(input_shape)
+        build_sublayer(self.dropout, shape)
+        build_sublayer(self.norm, shape)
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor, update: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        total = tf.cast(inputs, tf.float32) + tf.cast(self.dropout(update, training=training), tf.float32)
+        return tf.cast(self.norm(total), inputs.dtype)
