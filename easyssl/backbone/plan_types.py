@@ -117,12 +117,11 @@ class LayerPlan:
         kind: `"keras_layer"`, `"lambda"`, `"recurrent"` or `"repeat"`.
         name: Layer name: the block's, `<block>_l<k>` in a sequence. Instances of recurrent and repeat layers
             are called `<name>_<i>`.
-        path: Place in the config of the layer itself; errors about arguments point below it.
+        path: Place in the config of the `keras_layer` or `lambda`.
         class_name: Name in the registry; empty for `"lambda"`.
         kwargs: Constructor arguments, only those that the config sets.
         bound: Whether `kwargs` were checked against the constructor. They were not for layers of Keras
-            itself, whose signature needs TensorFlow; use `easyssl.config.bind.check_kwargs` when the class is
-            at hand.
+            itself, whose signatures need TensorFlow.
         params_path: Place in the config of the parameters.
         expression: The function of a `"lambda"`.
         num_steps: Number of layers of a `"recurrent"`.

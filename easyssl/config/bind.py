@@ -55,11 +55,11 @@ def params_field(class_name: str, fields: Iterable[str]) -> str | None:
     return _FIELDS.get(class_name) or plain.get(class_name.lower())
 
 
-def bind(signature: Signature, params: Any, error: ErrorAt) -> dict[str, Any]:
+def bind(signature: Signature | None, params: Any, error: ErrorAt) -> dict[str, Any]:
     """Matches parameters to a constructor.
 
     Args:
-        signature: What the constructor takes.
+        signature: What the constructor takes; None if that is not known yet, for any parameters.
         params: A typed message, a `google.protobuf.Struct`, or None for no parameters.
         error: Makes the error for a field below `params`.
 
@@ -71,6 +71,8 @@ def bind(signature: Signature, params: Any, error: ErrorAt) -> dict[str, Any]:
         ConfigError: For a parameter that the constructor does not have or that has another type, and for a
             missing one without a default.
     """
+    if signature is None:
+        return {name: _convert(ANY, value) for name, value in _values(params, error).items()}
     kwargs: dict[str, Any] = {}
     for name, value in _values(params, error).items():
         parameter = signature.parameters.get(name)

@@ -1,0 +1,123 @@
+"""Feature groups: their names written out and checked against the features."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from easyssl.backbone.plan_reader import Reader
+from easyssl.backbone.plan_types import GroupPlan, InputLayerPlan
+from easyssl.errors import nearest
+
+_RANGE = re.compile(r"(?P<stem>[^\[\]]*)\[(?P<first>\d{1,9})-(?P<last>\d{1,9})\](?P<rest>[^\[\]]*)")
+_MAX_RANGE = 10_000
+
+
+def read_groups(reader: Reader, model: Any, features: Mapping[str, Any]) -> dict[str, GroupPlan]:
+    """Reads the feature groups of a model.
+
+    Args:
+        reader: For errors.
+        model: The `model_config` message.
+        features: Feature specs by name.
+
+    Returns:
+        The groups by name, in the config's order.
+
+    Raises:
+        ConfigError: For a group without a name or features, two groups of one name, an unknown feature, or a
+            feature listed twice.
+    """
+    groups: dict[str, GroupPlan] = {}
+    for index, message in enumerate(model.feature_groups):
+        path = f"model_config.feature_groups[{index}]"
+        name = message.group_name
+        if not name:
+            raise reader.error(path, "a feature group needs a group_name")
+        if name in groups:
+            raise reader.error(f"{path}.group_name", f"there already is a feature group '{name}'")
+        wide_deep = message.DESCRIPTOR.fields_by_name["wide_deep"].enum_type.values_by_number
+        side = wide_deep[message.wide_deep].name
+        if side not in ("DEEP", "WIDE"):
+            raise reader.error(f"{path}.wide_deep", f"a group is DEEP or WIDE, found {side}; make two groups")
+        if message.sequence_features:
+            raise reader.error(
+                f"{path}.sequence_features",
+                "target attention in a feature group is not supported; use a block that reads the group with "
+                "output_seq_and_normal_feature",
+            )
+        groups[name] = GroupPlan(name, side == "WIDE", _features(reader, message, path, features), path)
+    return groups
+
+
+def check_format(
+    reader: Reader,
+    group: GroupPlan,
+    settings: InputLayerPlan,
+    features: Mapping[str, Any],
+    path: str,
+) -> None:
+    """Checks that an input layer can give the features of a group in the format that it is set to.
+
+    Args:
+        reader: For errors.
+        group: What the input layer reads.
+        settings: Of the input layer.
+        features: Feature specs by name.
+        path: Place of the settings.
+
+    Raises:
+        ConfigError: For a sequence in a format that has no time axis, a sequence format without a sequence,
+            or features of different widths that would have to be stacked.
+    """
+    specs = {name: features[name] for name in group.features}
+    for name, spec in specs.items():
+        if spec.kind == "none":
+            raise reader.error(path, f"feature '{name}' of group '{group.name}' has no values for a model")
+    sequences = [name for name, spec in specs.items() if spec.is_sequence]
+    if settings.output_format == "sequence":
+        if not sequences:
+            raise reader.error(path, f"feature group '{group.name}' has no sequence feature")
+        return
+    for name in sequences:
+        if not specs[name].sequence_combiner:
+            raise reader.error(
+                path,
+                f"feature '{name}' of group '{group.name}' is a sequence and has no sequence_combiner: "
+                "give it one, or read the group with output_seq_and_normal_feature: true",
+            )
+    widths = {name: spec.width for name, spec in specs.items()}
+    if settings.output_format == "3d" and not group.wide and len(set(widths.values())) > 1:
+        listed = ", ".join(f"{name} {width}" for name, width in widths.items())
+        text = f"features of group '{group.name}' differ in width and cannot be stacked: {listed}"
+        raise reader.error(path, text)
+
+
+def _features(reader: Reader, message: Any, path: str, features: Mapping[str, Any]) -> tuple[str, ...]:
+    found: list[str] = []
+    for index, pattern in enumerate(message.feature_names):
+        place = f"{path}.feature_names[{index}]"
+        names = [pattern] if pattern in features else _expand(reader, pattern, place)
+        for name in names:
+            if name not in features:
+                raise reader.error(place, f"there is no feature '{name}'{nearest(name, features)}")
+            if name in found:
+                raise reader.error(place, f"feature '{name}' is listed twice in group '{message.group_name}'")
+            found.append(name)
+    if not found:
+        raise reader.error(path, f"feature group '{message.group_name}' has no feature_names")
+    return tuple(found)
+
+
+def _expand(reader: Reader, pattern: str, place: str) -> Iterator[str]:
+    """Yields `abc1`, `abc2`, `abc3` for `abc[1-3]`, and a name without a range as it is."""
+    match = _RANGE.fullmatch(pattern)
+    if match is None:
+        yield pattern
+        return
+    first, last = int(match["first"]), int(match["last"])
+    if not first <= last < first + _MAX_RANGE:
+        raise reader.error(place, f"'{pattern}' is no range of 1 to {_MAX_RANGE} features")
+    for number in range(first, last + 1):
+        yield f"{match['stem']}{number}{match['rest']}"

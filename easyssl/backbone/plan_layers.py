@@ -1,0 +1,121 @@
+"""The layers of blocks: classes resolved, parameters bound, expressions parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from easyssl import registry
+from easyssl.backbone.plan_reader import Reader
+from easyssl.backbone.plan_types import LayerPlan
+from easyssl.config.bind import Signature, bind, params_field, signature_of, static_catalogue
+from easyssl.errors import nearest
+
+_MAX_INSTANCES = 1000
+
+
+def known_layers() -> Mapping[str, Signature | None]:
+    """Returns what each `class_name` accepts; None for layers of Keras itself, which are not read here."""
+    plugins = {name: signature_of(cls) for name, cls in registry.registered().items()}
+    return {**dict.fromkeys(registry.KERAS_LAYERS), **plugins, **static_catalogue()}
+
+
+class LayerReader:
+    """Reads layer messages.
+
+    Args:
+        reader: For errors and expressions.
+        known: Signatures by class name, see `known_layers`.
+    """
+
+    def __init__(self, reader: Reader, known: Mapping[str, Signature | None]) -> None:
+        self._reader = reader
+        self._known = known
+
+    def reports_loss(self, layer: LayerPlan) -> bool:
+        """Returns whether a layer adds to the training loss."""
+        signature = self._known.get(layer.class_name)
+        return signature is not None and signature.reports_loss
+
+    def layer(self, message: Any, kind: str, name: str, path: str) -> LayerPlan:
+        """Reads the member `kind` of the oneof `layer` of a block or of one of its layers.
+
+        Args:
+            message: The `Block` or `Layer`.
+            kind: `"lambda"`, `"keras_layer"`, `"recurrent"` or `"repeat"`.
+            name: Name of the layer.
+            path: Place of `message`.
+
+        Raises:
+            ConfigError: For an unknown class, parameters that its constructor does not take, or an expression
+                that is not in the language.
+        """
+        inner, path = getattr(message, kind), f"{path}.{kind}"
+        if kind == "lambda":
+            expression = self._reader.expression(inner, "expression", path)
+            if expression is None:
+                raise self._reader.error(path, "a lambda needs an expression")
+            return LayerPlan(kind, name, path, expression=expression)
+        if kind == "keras_layer":
+            return self._keras_layer(kind, inner, name, path)
+        if not inner.HasField("keras_layer"):
+            raise self._reader.error(path, f"a {kind} layer needs a keras_layer")
+        count = "num_steps" if kind == "recurrent" else "num_repeat"
+        if not 1 <= getattr(inner, count) <= _MAX_INSTANCES:
+            raise self._reader.error(
+                f"{path}.{count}", f"is {getattr(inner, count)}, expected 1 to {_MAX_INSTANCES}"
+            )
+        rest = self._recurrent(inner) if kind == "recurrent" else self._repeat(inner, path)
+        return self._keras_layer(kind, inner.keras_layer, name, f"{path}.keras_layer", **rest)
+
+    def mlp(self, message: Any, name: str, path: str) -> LayerPlan:
+        """Reads an `MLP` message that is not inside a `keras_layer`."""
+        kwargs = bind(self._known["MLP"], message, self._reader.below(path))
+        return LayerPlan("keras_layer", name, path, "MLP", kwargs, params_path=path)
+
+    def _recurrent(self, message: Any) -> dict[str, Any]:
+        fixed = message.fixed_input_index if message.HasField("fixed_input_index") else None
+        return {"num_steps": message.num_steps, "fixed_input_index": fixed}
+
+    def _repeat(self, message: Any, path: str) -> dict[str, Any]:
+        axis = message.output_concat_axis if message.HasField("output_concat_axis") else None
+        if message.num_repeat == 1:
+            reason = "a single output is not concatenated"
+            self._reader.warn_without_effect(message, ["output_concat_axis"], path, reason)
+        return {
+            "num_repeat": message.num_repeat,
+            "output_concat_axis": axis,
+            "input_slice": self._reader.subscript(message, "input_slice", path, index=True),
+            "input_fn": self._reader.expression(message, "input_fn", path, ("x", "i")),
+        }
+
+    def _keras_layer(self, kind: str, message: Any, name: str, path: str, **rest: Any) -> LayerPlan:
+        class_name = message.class_name
+        if not class_name:
+            raise self._reader.error(path, "a keras_layer needs a class_name")
+        if class_name not in self._known:
+            raise self._reader.error(
+                f"{path}.class_name", f"no layer is called '{class_name}'{nearest(class_name, self._known)}"
+            )
+        signature = self._known[class_name]
+        field = message.WhichOneof("params")
+        if field not in (None, "st_params"):
+            self._check_typed(message, class_name, field, path)
+        params_path = f"{path}.{field}" if field else path
+        params = getattr(message, field) if field else None
+        kwargs = bind(signature, params, self._reader.below(params_path))
+        bound = signature is not None
+        return LayerPlan(kind, name, path, class_name, kwargs, bound, params_path, **rest)
+
+    def _check_typed(self, message: Any, class_name: str, field: str, path: str) -> None:
+        """Refuses the typed message of one class as parameters of another."""
+        fields = [f.name for f in message.DESCRIPTOR.oneofs_by_name["params"].fields]
+        expected = params_field(class_name, fields)
+        if self._known[class_name] is None:
+            raise self._reader.error(
+                f"{path}.{field}", f"{class_name} is a Keras layer and takes st_params, found '{field}'"
+            )
+        if expected not in (None, field):
+            raise self._reader.error(
+                f"{path}.{field}", f"{class_name} takes '{expected}' or st_params, found '{field}'"
+            )
