@@ -1,4 +1,4 @@
-"""Text cells to numbers: whole columns at once where they are well formed, cell by cell where they are not."""
+"""Text cells to numbers: a whole column at once if all are well formed, else cell by cell."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _MAX_DIGITS = 64
 
 
 class BadCell(NamedTuple):
-    """Why one cell is malformed: the row in the block, the reason's name, what was found and expected."""
+    """Why one cell is malformed: its row in the block, the reason's name, what was found and expected."""
 
-    index: int
+    row: int
     reason: str
     detail: str
 

@@ -1,8 +1,9 @@
 """CRC-32C (Castagnoli) of many byte strings at once, as TFRecord files use it.
 
-A CRC is linear over bits, so each byte contributes on its own: a table gives the contribution of a byte value at a
-distance from the end of its block, and XOR adds them up. The first blocks of all strings are looked up in one step,
-then their second blocks, and so on; in between, the checksums are carried over a block of zeros.
+A CRC is linear over bits, so each byte contributes on its own: a table gives the contribution of a byte
+value at a distance from the end of its block, and XOR adds them up. The first blocks of all strings are
+looked up in one step, then their second blocks, and so on; in between, the checksums are carried over a
+block of zeros.
 
 References:
     RFC 3720, appendix B.4 (polynomial and test vectors).

@@ -82,8 +82,8 @@ def compression_of(path: str, declared: str = "") -> str:
 class ByteStream:
     """Reads a file forward with its compression undone, and keeps what can be read of a damaged one.
 
-    After `read` has returned less than it was asked for, `damage` says whether the file ended where it should:
-    it is None, or a reason and a detail.
+    After `read` has returned less than it was asked for, `damage` says whether the file ended where it
+    should: it is None, or a reason and a detail.
 
     Args:
         path: File name.

@@ -114,7 +114,13 @@ class BadRows:
         self._kept.add((path, line))
         if isinstance(text, bytes):
             text = text.decode("utf-8", "backslashreplace")
-        row = {"file": path, "line": line, "reason": reason, "detail": detail, "text": text[:_KEPT_CHARACTERS]}
+        row = {
+            "file": path,
+            "line": line,
+            "reason": reason,
+            "detail": detail,
+            "text": text[:_KEPT_CHARACTERS],
+        }
         folder = os.path.dirname(os.fspath(self.quarantine))
         if folder:
             os.makedirs(folder, exist_ok=True)

@@ -76,7 +76,8 @@ class Chunk:
         lines: Line (CSV) or record number of each row, from 1, `[rows]` int64.
         path: The file.
         start: Where the chunk begins in the file.
-        end: Where the next chunk begins. Reading again from `end` gives the same following chunks as reading on.
+        end: Where the next chunk begins. Reading again from `end` gives the same following chunks as
+            reading on.
     """
 
     columns: Mapping[str, np.ndarray]

@@ -23,7 +23,8 @@ class Reader(Protocol):
     def read(self, path: str, bad_rows: BadRows, start: Position = START) -> Iterator[Chunk]:
         """Yields the good rows of a file from `start` on, in the file's order.
 
-        `start` is the start of the file, or the end of a chunk that was read before: reading from there yields
-        the chunks that followed. Optional columns that the file lacks are not among a chunk's columns.
+        `start` is the start of the file, or the end of a chunk that was read before: reading from there
+        yields the chunks that followed. Optional columns that the file lacks are not among a chunk's
+        columns.
         """
         ...

@@ -38,8 +38,8 @@ class CsvReader:
 
     Args:
         columns: Columns of the files. Without a header they are all columns in the files' order; columns that
-            are not required may be missing, if all of them are. With a header, order does not matter and files
-            may have further columns.
+            are not required may be missing, if all of them are. With a header, order does not matter and
+            files may have further columns.
         select: Names of the columns to keep; the others are neither converted nor checked. Default: all.
         separator: One byte between cells.
         with_header: Whether the first line of each file has the columns' names.
@@ -69,7 +69,9 @@ class CsvReader:
         block_size: int = 1 << 20,
     ) -> None:
         if len(separator) != 1 or separator in b'"\r\n':
-            raise ValueError(f"separator should be one byte, not a quote or line end. Received: {separator!r}")
+            raise ValueError(
+                f"separator should be one byte, not a quote or line end. Received: {separator!r}"
+            )
         self.columns = select_columns(columns, select)
         self.block_size = block_size
         self._file_columns = tuple(columns)
@@ -84,8 +86,8 @@ class CsvReader:
         """Yields the rows of a file from `start` on, a block at a time.
 
         Raises:
-            DataError: If the file cannot be read, its header lacks a column, or a row is malformed and may not
-                be skipped.
+            DataError: If the file cannot be read, its header lacks a column, or a row is malformed and may
+                not be skipped.
         """
         with ByteStream(path, compression_of(path, self._compression)) as stream:
             layout = self._read_layout(stream)
@@ -94,8 +96,8 @@ class CsvReader:
             pending = b""
             size = self.block_size
             while True:
-                # A chunk is always made of the first `size` bytes from its start, so that reading from any chunk's
-                # start gives the same chunks.
+                # A chunk is always made of the first `size` bytes from its start, so that reading from any
+                # chunk's start gives the same chunks.
                 if len(pending) < size:
                     pending += stream.read(size - len(pending))
                 final = len(pending) < size
@@ -121,7 +123,9 @@ class CsvReader:
                     break
             if stream.damage:
                 reason, detail = stream.damage
-                bad_rows.add(path, position.line, reason, pending, f"{detail}, expected more rows or the file's end")
+                bad_rows.add(
+                    path, position.line, reason, pending, f"{detail}, expected more rows or the file's end"
+                )
 
     def _split(self, block: bytes, line: int, width: int, final: bool, close: bool) -> Rows:
         return split_block(block, line, width, self._separator, self._quoting, final, close)

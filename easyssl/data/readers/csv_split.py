@@ -104,11 +104,11 @@ def split_block(
 
 
 def _split_regular(block: bytes, line: int, width: int, separator: bytes) -> Rows | None:
-    """Splits a block in which every line has `width` cells and nothing is quoted; None if some line has not."""
+    """Splits a block of lines of `width` cells, none of them quoted; None if some line has not so many."""
     text = block.replace(b"\r\n", b"\n") if b"\r" in block else block
     text = text[:-1] if text.endswith((b"\n", b"\r")) else text
-    # With a separator before each line feed, one split finds all cells, and the first cell of each line but the
-    # first is marked by the line feed.
+    # With a separator before each line feed, one split finds all cells, and the first cell of each line but
+    # the first is marked by the line feed.
     flat = text.replace(b"\n", separator + b"\n").split(separator)
     if len(flat) % width:
         return None
@@ -197,5 +197,7 @@ def _wrong_count(line: int, found: int, width: int, text: bytes) -> BadRow:
 
 
 def _stray_quote(line: int, text: bytes) -> BadRow:
-    detail = f"a quote inside a cell that does not start with one, or text after a closing quote: {shown(text)}"
+    detail = (
+        f"a quote inside a cell that does not start with one, or text after a closing quote: {shown(text)}"
+    )
     return BadRow(line, "bad_quote", detail, text)

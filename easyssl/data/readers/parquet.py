@@ -15,15 +15,25 @@ from easyssl.errors import DataError, UsageError, nearest
 if TYPE_CHECKING:
     import pyarrow
 
+_LIST_ITEMS = ("text", "whole numbers", "numbers")
+_ACCEPTED = {
+    "STRING": ("text", "whole numbers"),
+    "BOOL": ("booleans",),
+    "INT32": ("whole numbers", "booleans"),
+    "INT64": ("whole numbers", "booleans"),
+    "FLOAT": ("numbers", "whole numbers"),
+    "DOUBLE": ("numbers", "whole numbers"),
+}
+
 
 class ParquetReader:
     """Reads Parquet files with pyarrow.
 
     Nulls are empty cells. A STRING column may hold text, bytes or whole numbers (written in decimal); an
-    integer or floating point column holds numbers that fit it, a BOOL column booleans. A list column is read as
-    text if `list_separators` gives it a separator: its items joined by it. Any other type is an error that
-    names the column. Malformed rows go to `BadRows` with one of the reasons `overflow`, `non_finite`,
-    `separator_in_item`. A file that pyarrow cannot read always raises.
+    integer or floating point column holds numbers that fit it, a BOOL column booleans. A list column is
+    read as text if `list_separators` gives it a separator: its items joined by it. Any other type is an
+    error that names the column. Malformed rows go to `BadRows` with one of the reasons `overflow`,
+    `non_finite`, `separator_in_item`. A file that pyarrow cannot read always raises.
 
     Args:
         columns: The columns to read; files may have more, in any order.
@@ -81,7 +91,14 @@ class ParquetReader:
             raise DataError(f"{path}: cannot be read as Parquet: {reason}") from None
 
     def _read_group(
-        self, file: Any, group: int, columns: Sequence[Column], path: str, first: int, skip: int, bad_rows: BadRows
+        self,
+        file: Any,
+        group: int,
+        columns: Sequence[Column],
+        path: str,
+        first: int,
+        skip: int,
+        bad_rows: BadRows,
     ) -> Iterator[Chunk]:
         names = [column.name for column in columns]
         for batch in file.iter_batches(self.block_size, row_groups=[group], columns=names):
@@ -90,15 +107,19 @@ class ParquetReader:
                 yield self._chunk(batch, columns, path, first, bad_rows)
             first = last
 
-    def _chunk(self, batch: Any, columns: Sequence[Column], path: str, first: int, bad_rows: BadRows) -> Chunk:
+    def _chunk(
+        self, batch: Any, columns: Sequence[Column], path: str, first: int, bad_rows: BadRows
+    ) -> Chunk:
         values = {}
         malformed: dict[int, tuple[str, str]] = {}
         for column in columns:
             array, bad, reason, expected = self._convert(batch.column(column.name), column)
             values[column.name] = array
-            for index in np.flatnonzero(bad):
-                found = batch.column(column.name)[int(index)].as_py()
-                malformed.setdefault(int(index), (reason, f"column '{column.name}' holds {found!r}, expected {expected}"))
+            for index in np.flatnonzero(bad).tolist():
+                found = batch.column(column.name)[index].as_py()
+                malformed.setdefault(
+                    int(index), (reason, f"column '{column.name}' holds {found!r}, expected {expected}")
+                )
         for index, (reason, detail) in sorted(malformed.items()):
             text = repr({column.name: batch.column(column.name)[index].as_py() for column in columns})
             bad_rows.add(path, first + index + 1, reason, text, detail)
@@ -115,14 +136,16 @@ class ParquetReader:
         """Returns values, a mask of malformed rows, their reason, and what was expected of them."""
         types, compute = self._pyarrow.types, self._pyarrow.compute
         good = np.zeros(len(array), bool)
+        if types.is_dictionary(array.type):
+            array = array.dictionary_decode()
         default = convert([b""], column)[0][0]
         if types.is_list(array.type) or types.is_large_list(array.type):
-            return *self._join(array, self._list_separators[column.name], default), "separator_in_item", (
-                f"items without the separator {self._list_separators[column.name]!r}"
+            return (
+                *self._join(array, self._list_separators[column.name], default),
+                "separator_in_item",
+                (f"items without the separator {self._list_separators[column.name]!r}"),
             )
         if column.type == "STRING":
-            if types.is_dictionary(array.type):
-                array = array.dictionary_decode()
             kind = self._pyarrow.large_string() if types.is_integer(array.type) else array.type
             array = array.cast(kind).cast(self._pyarrow.large_binary())
             cells = [cell or default for cell in array.to_pylist()]
@@ -163,7 +186,9 @@ class ParquetReader:
         for column in self.columns:
             if column.name not in schema.names:
                 if column.required:
-                    raise DataError(f"{path}: there is no column '{column.name}'{nearest(column.name, schema.names)}")
+                    raise DataError(
+                        f"{path}: there is no column '{column.name}'{nearest(column.name, schema.names)}"
+                    )
                 continue
             kind = schema.field(column.name).type
             problem = self._type_problem(kind, column)
@@ -173,30 +198,40 @@ class ParquetReader:
         return found
 
     def _type_problem(self, kind: Any, column: Column) -> str:
-        types = self._pyarrow.types
-        is_text = (
-            types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind)
-        )
-        if types.is_list(kind) or types.is_large_list(kind):
-            if column.type != "STRING":
-                return f"expected {column.type}; declare the column STRING to read lists"
-            if column.name not in self._list_separators:
-                return "but no single separator is known to join its items; give the features that read it the same"
-            item = kind.value_type
-            fits = types.is_integer(item) or types.is_floating(item) or types.is_string(item) or types.is_binary(item)
-            return "" if fits or types.is_large_string(item) else "expected a list of text or numbers"
-        if column.type == "STRING":
-            if types.is_dictionary(kind):
-                kind = kind.value_type
-                is_text = types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind)
-            fits, expected = is_text or types.is_integer(kind), "text or whole numbers"
-        elif column.type == "BOOL":
-            fits, expected = types.is_boolean(kind), "booleans"
-        elif column.dtype.kind == "i":
-            fits, expected = types.is_integer(kind) or types.is_boolean(kind), "whole numbers"
-        else:
-            fits, expected = types.is_floating(kind) or types.is_integer(kind), "numbers"
-        return "" if fits else f"expected {expected} for {column.type}"
+        """Returns what is wrong with a column's type, or nothing."""
+        family = _family(self._pyarrow.types, kind)
+        if family != "list":
+            accepted = _ACCEPTED[column.type]
+            return "" if family in accepted else f"expected {' or '.join(accepted)} for {column.type}"
+        if column.type != "STRING":
+            return f"expected {column.type}; declare the column STRING to read lists"
+        if _family(self._pyarrow.types, kind.value_type) not in _LIST_ITEMS:
+            return f"expected a list of {' or '.join(_LIST_ITEMS)}"
+        if column.name not in self._list_separators:
+            return (
+                "but no single separator is known to join its items; give all features that read it the same"
+            )
+        return ""
+
+
+def _family(types: Any, kind: Any) -> str:
+    """Returns what values of an Arrow type are."""
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_list(kind) or types.is_large_list(kind):
+        return "list"
+    if (
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    ):
+        return "text"
+    if types.is_integer(kind):
+        return "whole numbers"
+    if types.is_floating(kind):
+        return "numbers"
+    return "booleans" if types.is_boolean(kind) else "other"
 
 
 def _item_text(item: Any) -> bytes:

@@ -1,7 +1,7 @@
 """Framing of TFRecord files: where the records are, and which of them are damaged.
 
-A record is its length (8 bytes, little endian), the masked CRC-32C of the length (4), the data, and the masked
-CRC-32C of the data (4).
+A record is its length (8 bytes, little endian), the masked CRC-32C of the length (4), the data, and the
+masked CRC-32C of the data (4).
 
 References:
     https://www.tensorflow.org/tutorials/load_data/tfrecord
@@ -30,8 +30,8 @@ class Frames:
         lengths: Size of the data, `[records]` int64.
         intact: Whether the checksum of the data is right, `[records]` bool.
         end: Where the last of them ends, checksum included.
-        needed: Bytes from `end` that the next record takes up, as far as they are known; 0 if the length there is
-            damaged, so that nothing is known.
+        needed: Bytes from `end` that the next record takes up, as far as they are known; 0 if the length
+            there is damaged, so that nothing is known.
     """
 
     starts: np.ndarray
@@ -89,7 +89,9 @@ def find_header(buffer: bytes, begin: int) -> int:
 
 
 def _headers_right(data: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    return masked_crc32c(data, begins, np.full(len(begins), _LENGTH.size)) == _stored(data, begins + _LENGTH.size)
+    return masked_crc32c(data, begins, np.full(len(begins), _LENGTH.size)) == _stored(
+        data, begins + _LENGTH.size
+    )
 
 
 def _stored(data: np.ndarray, places: np.ndarray) -> np.ndarray:

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from easyssl.data.cells import check_default, convert
+from easyssl.data.cells import check_default
 from easyssl.data.files import ByteStream, compression_of
 from easyssl.data.quarantine import BadRows
+from easyssl.data.readers.examples import parse_examples
 from easyssl.data.readers.record_frames import HEADER, Frames, find_frames, find_header
-from easyssl.data.rows import START, Chunk, Column, Position, object_array, select_columns
+from easyssl.data.rows import START, Chunk, Column, Position, select_columns
 from easyssl.errors import DataError, nearest
-
-# How each column type is stored in an Example: the member of `tf.train.Feature` and the type to parse as.
-_STORED = {
-    "INT32": ("int64_list", "int64"),
-    "INT64": ("int64_list", "int64"),
-    "BOOL": ("int64_list", "int64"),
-    "FLOAT": ("float_list", "float32"),
-    "DOUBLE": ("float_list", "float32"),
-    "STRING": ("bytes_list", "string"),
-}
 
 
 class TFRecordReader:
@@ -58,7 +48,9 @@ class TFRecordReader:
         block_size: int = 1 << 20,
     ) -> None:
         if compression not in ("", "GZIP", "ZLIB"):
-            raise ValueError(f"compression should be '', 'GZIP' or 'ZLIB'. Received: compression={compression!r}")
+            raise ValueError(
+                f"compression should be '', 'GZIP' or 'ZLIB'. Received: compression={compression!r}"
+            )
         self.columns = select_columns(columns, select)
         self.block_size = block_size
         self._compression = compression
@@ -99,7 +91,10 @@ class TFRecordReader:
                 if final and frames.needed:
                     break
             if stream.damage or pending:
-                reason, detail = stream.damage or ("truncated", f"the file ends {len(pending)} bytes into a record")
+                reason, detail = stream.damage or (
+                    "truncated",
+                    f"the file ends {len(pending)} bytes into a record",
+                )
                 bad_rows.add(path, position.line, reason, pending, f"{detail}, expected whole records")
 
     def _chunk(
@@ -113,11 +108,11 @@ class TFRecordReader:
         bad_rows: BadRows,
     ) -> Chunk:
         lines = np.arange(start.line, end.line)
-        records = [frames.record(buffer, index) for index in np.flatnonzero(frames.intact)]
+        records = [frames.record(buffer, index) for index in np.flatnonzero(frames.intact).tolist()]
         values, bad = parse_examples(records, columns)
         numbers = lines[frames.intact]
         malformed = [(int(numbers[index]), reason, records[index], detail) for index, reason, detail in bad]
-        for index in np.flatnonzero(~frames.intact):
+        for index in np.flatnonzero(~frames.intact).tolist():
             detail = "the record's data do not match its checksum"
             malformed.append((int(lines[index]), "checksum", frames.record(buffer, index), detail))
         for line, reason, text, detail in sorted(malformed):
@@ -140,7 +135,7 @@ class TFRecordReader:
             raise DataError(f"{stream.path}:1: {stream.damage[0]}: {stream.damage[1]}")
         missing = {column.name: column for column in self.columns}
         seen: set[str] = set()
-        for index in np.flatnonzero(frames.intact):
+        for index in np.flatnonzero(frames.intact).tolist():
             try:
                 names = Example.FromString(frames.record(head, index)).features.feature.keys()
             except DecodeError:  # reported when the record is read
@@ -178,116 +173,3 @@ def _find_next(
         offset += passed
         begin = 0
     return pending[found:], Position(offset + found, position.line + 1)
-
-
-def parse_examples(
-    records: Sequence[bytes], columns: Sequence[Column]
-) -> tuple[dict[str, np.ndarray], list[tuple[int, str, str]]]:
-    """Parses serialized `tf.train.Example` records.
-
-    Args:
-        records: Serialized records.
-        columns: The features to read, one value each.
-
-    Returns:
-        Name to values `[records]`, and (index, reason, detail) of each malformed record, whose values are
-        arbitrary.
-    """
-    import tensorflow as tf
-
-    if not records or not columns:
-        return {column.name: np.zeros(len(records), column.dtype) for column in columns}, []
-    spec = {
-        column.name: tf.io.FixedLenFeature([], _STORED[column.type][1], _stored_default(column))
-        for column in columns
-    }
-    try:
-        with tf.device("/CPU:0"):
-            parsed = tf.io.parse_example(object_array(records), spec)
-    except tf.errors.InvalidArgumentError:
-        return _parse_each(records, columns)
-    return _check_values({name: tensor.numpy() for name, tensor in parsed.items()}, columns)
-
-
-def _stored_default(column: Column) -> Any:
-    value = convert([b""], column)[0][0]
-    return value if column.type == "STRING" else value.item()
-
-
-def _check_values(
-    values: Mapping[str, np.ndarray], columns: Sequence[Column]
-) -> tuple[dict[str, np.ndarray], list[tuple[int, str, str]]]:
-    """Casts stored values to the columns' types; returns malformed rows once each."""
-    result = {}
-    bad: dict[int, tuple[int, str, str]] = {}
-    for column in columns:
-        stored = values[column.name]
-        if column.type == "STRING":
-            result[column.name] = stored
-            continue
-        if column.dtype.kind == "f":
-            wrong, reason, expected = ~np.isfinite(stored), "non_finite", f"{column.type} that is finite"
-        elif column.type == "BOOL":
-            wrong, reason, expected = (stored < 0) | (stored > 1), "bad_boolean", "BOOL (1 or 0)"
-        else:
-            limits = np.iinfo(column.dtype)
-            wrong = (stored < limits.min) | (stored > limits.max)
-            reason, expected = "overflow", f"{column.type} (from {limits.min} to {limits.max})"
-        for index in np.flatnonzero(wrong):
-            detail = f"column '{column.name}' holds {stored[index]}, expected {expected}"
-            bad.setdefault(int(index), (int(index), reason, detail))
-        result[column.name] = stored.astype(column.dtype)
-    return result, [bad[index] for index in sorted(bad)]
-
-
-def _parse_each(
-    records: Sequence[bytes], columns: Sequence[Column]
-) -> tuple[dict[str, np.ndarray], list[tuple[int, str, str]]]:
-    """Parses record by record, to find the malformed ones among good ones."""
-    from tensorflow.train import Example
-
-    values: dict[str, list[Any]] = {column.name: [] for column in columns}
-    defaults = {column.name: _stored_default(column) for column in columns}
-    bad = []
-    for index, record in enumerate(records):
-        row = dict(defaults)
-        try:
-            features = Example.FromString(record).features.feature
-        except DecodeError:
-            bad.append((index, "bad_record", f"the record's {len(record)} bytes are not a tf.train.Example"))
-            features = {}
-        for column in columns:
-            problem = _read_feature(features, column, row)
-            if problem:
-                bad.append((index, *problem))
-                break
-        for name, value in row.items():
-            values[name].append(value)
-    stored = {
-        column.name: object_array(values[column.name])
-        if column.type == "STRING"
-        else np.array(values[column.name], _STORED[column.type][1])
-        for column in columns
-    }
-    result, unfit = _check_values(stored, columns)
-    known = {index for index, _, _ in bad}
-    return result, sorted([*bad, *(entry for entry in unfit if entry[0] not in known)])
-
-
-def _read_feature(features: Any, column: Column, row: dict[str, Any]) -> tuple[str, str] | None:
-    """Puts a feature's value into `row`; returns reason and detail if it is malformed."""
-    if column.name not in features:
-        return None
-    feature = features[column.name]
-    kind = feature.WhichOneof("kind")
-    wanted = _STORED[column.type][0]
-    if kind is None:
-        return None
-    if kind != wanted:
-        return "wrong_type", f"column '{column.name}' holds a {kind}, expected a {wanted} for {column.type}"
-    held = getattr(feature, kind).value
-    if len(held) > 1:
-        return "value_count", f"column '{column.name}' holds {len(held)} values, expected one"
-    if held:
-        row[column.name] = held[0]
-    return None
