@@ -81,7 +81,9 @@ class EmbeddingLayer(keras.layers.Layer):
         outputs, offset = [], 0
         for feature in self._features:
             ids = tf.cast(inputs[feature["name"]], tf.int64)
-            present = (ids >= 0) & (ids < feature["rows"])
+            # An id beyond the feature's own rows is unknown, and must not reach the next feature's.
+            ids = tf.where(ids < feature["rows"], ids, tf.zeros_like(ids))
+            present = ids >= 0
             rows = self.table(tf.where(present, ids + offset, -tf.ones_like(ids)))
             offset += feature["rows"]
             if feature["kind"] != "id":
