@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -12,7 +13,7 @@ from tensorflow import keras
 from easyssl.backbone import instantiate
 from easyssl.backbone.evaluate import BlockError, Evaluation
 from easyssl.backbone.groups import GroupLookups
-from easyssl.backbone.merge import concat
+from easyssl.backbone.merge import concat, describe
 from easyssl.backbone.plan import BlockPlan, GraphPlan, InputLayerPlan, LayerPlan, Plan
 from easyssl.config import Config
 from easyssl.data.features.spec import FeatureSpec
@@ -61,6 +62,10 @@ class Backbone(keras.layers.Layer):
         self.plan = plan
         self.blames = False
         """Whether errors are rewritten to name the block they come from; set while a config is being checked."""
+        self.blamed: BlockError | None = None
+        """The innermost block that failed. Kept here because Keras wraps what leaves a layer's `call`."""
+        self.block_shapes: Mapping[str, str] = MappingProxyType({})
+        """Output shape of every block, by `block` or `package/block`, once the config was checked."""
         self._error = config.error
         self._kernel_l2 = kernel_l2
         self._embedding_l2 = embedding_l2
@@ -71,6 +76,10 @@ class Backbone(keras.layers.Layer):
             for block in graph.blocks:
                 self._make_block(graph, block)
         self.top_mlp = self._make(plan.top_mlp)[0] if plan.top_mlp is not None else None
+
+    def build(self, input_shape: Any = None) -> None:
+        """Marks the layer as built; each block's layers are built when their input is known, in `call`."""
+        self.built = True
 
     def call(
         self,
@@ -90,6 +99,9 @@ class Backbone(keras.layers.Layer):
             report_loss(
                 self, "embedding_regularization_loss", tf.add_n(squares) / 2, weight=self._embedding_l2
             )
+        if self.blames:
+            shapes = {name: describe(value) for name, value in run.values.items()}
+            self.block_shapes = MappingProxyType(shapes)
         if return_blocks is None:
             return output
         for name in return_blocks:
@@ -112,6 +124,11 @@ class Backbone(keras.layers.Layer):
         layers = [layer for made in self.layers_of(scope, block) for layer in made]
         layers += [layer for key, layer in self.input_layers.items() if key.split("@")[0] == prefix]
         return sum(int(tf.size(w)) if None in w.shape else _size(w.shape) for x in layers for w in x.weights)
+
+    @property
+    def embedding_parameters(self) -> dict[str, int]:
+        """Number of weights of every embedding table, by its name."""
+        return {name: table.rows * table.dim for name, table in self.lookups.tables.items()}
 
     @property
     def _policy(self) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from easyssl.backbone import instantiate
-from easyssl.backbone.merge import merge_inputs
+from easyssl.backbone.merge import describe, merge_inputs
 from easyssl.backbone.plan import BlockPlan, GraphPlan, InputLayerPlan, InputPlan, LayerPlan
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class BlockError(ValueError):
-    """A block that failed; holds the plan of the block or input that is to blame."""
+    """A block that failed; `path` is the place in the config that is to blame."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(message)
@@ -101,8 +101,6 @@ class Evaluation:
             value = merge_inputs(values, names, block.concat_axis, block.merge_into_list)
             if block.extra_input_fn is not None:
                 value = block.extra_input_fn(value)
-        except BlockError:
-            raise
         except Exception as e:
             raise self._blame(block.path, f"block '{block.name}'", e, None) from e
         for layer_plan, layers in zip(
@@ -178,9 +176,11 @@ class Evaluation:
 
     def _blame(self, path: str, what: str, error: Exception, value: Any) -> Exception:
         """Says which part of the config an error belongs to; an error that says so already stays as it is."""
-        if isinstance(error, BlockError) or not self._backbone.blames:
+        if not self._backbone.blames:
             return error
-        from easyssl.backbone.merge import describe
-
-        received = "" if value is None else f"; its input is {describe(value)}"
-        return BlockError(path, f"{what} fails: {instantiate.first_line(error)}{received}")
+        if self._backbone.blamed is None:
+            received = "" if value is None else f"; its input is {describe(value)}"
+            self._backbone.blamed = BlockError(
+                path, f"{what} fails: {instantiate.first_line(error)}{received}"
+            )
+        return self._backbone.blamed

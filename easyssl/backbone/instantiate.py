@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -119,9 +120,10 @@ def call_repeated(
 
 
 def first_line(error: BaseException) -> str:
-    """Returns the first line with content of an error's message."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    return next((line for line in lines if line), type(error).__name__)
+    """Returns the first line of an error's message that says something, without what Keras puts around it."""
+    lines = [re.sub(r"\x1b\[\d*m", "", line).strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith("Exception encountered when calling")]
+    return said[0] if said else type(error).__name__
 
 
 def _takes_training(cls: type) -> bool:
@@ -135,4 +137,4 @@ def _check_keras_parameters(
     valid = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs", "args", "name", "dtype"}
     for key in kwargs:
         if key not in valid:
-            raise error(plan.path, f"{cls.__name__} has no parameter '{key}'{nearest(key, valid)}")
+            raise error(plan.params_path, f"{cls.__name__} has no parameter '{key}'{nearest(key, valid)}")

@@ -13,7 +13,8 @@ def input_shapes(input_shape: Any) -> list[Shape]:
     """Returns the shapes of a layer's inputs, whatever form `build` received them in.
 
     Args:
-        input_shape: One shape, or a list or tuple of shapes; each a `tf.TensorShape`, tuple or list.
+        input_shape: One shape, or a list or tuple of shapes; each a `tf.TensorShape`, tuple or list. An input
+            that is None has no shape and is left out.
 
     Returns:
         One tuple per input.
@@ -26,7 +27,8 @@ def input_shapes(input_shape: Any) -> list[Shape]:
         isinstance(item, list | tuple | tf.TensorShape) for item in input_shape
     )
     shapes = input_shape if several else [input_shape]
-    return [tuple(tf.TensorShape(shape).as_list()) for shape in shapes]
+    known = [tf.TensorShape(shape) for shape in shapes if shape is not None]
+    return [tuple(shape.as_list()) for shape in known if shape.rank is not None]
 
 
 def last_dim(shape: Shape, layer: Any) -> int:

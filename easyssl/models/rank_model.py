@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -110,6 +110,39 @@ class RankModel(keras.Model):
         """Names of the label columns that the losses read."""
         return (self.task.label,)
 
+    def create_variables(self) -> None:
+        """Creates all variables and checks that every shape fits, without data.
+
+        Raises:
+            ConfigError: At the block whose layer does not take what it is given.
+        """
+        if tf.executing_eagerly():
+            trace = tf.function(self.transform, autograph=False)
+            specs = trace.get_concrete_function(self.transform.signature()).structured_outputs
+            self._trace(lambda: tf.function(self._forward, autograph=False).get_concrete_function(specs))
+        else:
+            columns = {
+                name: tf.compat.v1.placeholder(spec.dtype, spec.shape, name)
+                for name, spec in self.transform.signature().items()
+            }
+            self._trace(lambda: self._forward(self.transform(columns)))
+
+    def _forward(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        with collect_losses():
+            return self(features, training=True)
+
+    def _trace(self, run: Callable[[], Any]) -> None:
+        self.backbone.blames = True
+        try:
+            run()
+        except Exception as e:
+            blamed = self.backbone.blamed
+            if blamed is None:
+                raise
+            raise self._config.error(blamed.path, str(blamed)) from e
+        finally:
+            self.backbone.blames = False
+
     def call(
         self, inputs: Mapping[str, tf.Tensor], training: bool | None = None
     ) -> dict[str, tf.Tensor]:
@@ -196,7 +229,7 @@ class RankModel(keras.Model):
 
     def get_config(self) -> dict[str, Any]:
         """Returns what makes an equal model: the text of the config."""
-        return {"text": self._config.text, "path": self._config.path, "name": self.name}
+        return {"text": self._config.text(), "path": self._config.path, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> RankModel:

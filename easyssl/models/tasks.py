@@ -50,6 +50,7 @@ def rank_task(config: Config) -> Task:
             fit the loss.
     """
     message = config.message.model_config
+    config.refuse("model_config")
     labels = list(config.message.data_config.label_fields)
     if not labels:
         raise config.error("data_config", "label_fields is empty; a RankModel needs a label to train on")

@@ -1,0 +1,37 @@
+"""Which model class a config asks for."""
+
+from __future__ import annotations
+
+from easyssl.config import Config
+from easyssl.errors import nearest
+from easyssl.models.rank_model import RankModel
+
+MODELS = {"RankModel": RankModel}
+PLANNED = ("MultiTaskModel", "MatchModel")
+
+
+def build_model(config: Config) -> RankModel:
+    """Makes the model of a config, with its variables.
+
+    Args:
+        config: A config with `model_config.model_class`.
+
+    Returns:
+        A model whose variables exist.
+
+    Raises:
+        ConfigError: If the model class is not one of ours, or any part of the model does not fit together.
+
+    Example:
+        >>> model = build_model(load_config("samples/cl4srec_on_taobao.config"))  # doctest: +SKIP
+    """
+    name = config.message.model_config.model_class
+    if name not in MODELS:
+        if name in PLANNED:
+            text = f"{name} is not supported yet; expected {' or '.join(MODELS)}"
+        else:
+            text = f"no model is called '{name}'{nearest(name, MODELS)}; write a backbone with one of them"
+        raise config.error("model_config.model_class", text)
+    model = MODELS[name](config, name=name)
+    model.create_variables()
+    return model
