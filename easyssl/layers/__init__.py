@@ -8,6 +8,7 @@ from easyssl.layers.encoder_block import EncoderBlock
 from easyssl.layers.mlp import MLP
 from easyssl.layers.self_attention import MultiHeadSelfAttention
 from easyssl.layers.seq_augment import SeqAugment
+from easyssl.layers.seq_augment_ops import SeqAugmentOps
 
 __all__ = [
     "BST",
@@ -18,4 +19,5 @@ __all__ = [
     "EncoderBlock",
     "MultiHeadSelfAttention",
     "SeqAugment",
+    "SeqAugmentOps",
 ]

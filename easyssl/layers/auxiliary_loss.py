@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 from tensorflow import keras
@@ -49,7 +49,7 @@ class AuxiliaryLoss(keras.layers.Layer):
 
     def __init__(
         self,
-        loss_type: str,
+        loss_type: Literal["l2_loss", "nce_loss", "info_nce"],
         loss_weight: float = 1.0,
         temperature: float = 0.1,
         normalize: bool = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 from tensorflow import keras
@@ -95,7 +95,7 @@ class BST(keras.layers.Layer):
         use_position_embeddings: bool = True,
         initializer_range: float = 0.02,
         output_all_token_embeddings: bool = True,
-        target_item_position: str = "head",
+        target_item_position: Literal["head", "tail", "ignore"] = "head",
         reserve_target_position: bool = True,
         kernel_regularizer: Any = None,
         **kwargs: Any,

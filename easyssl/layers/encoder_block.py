@@ -140,6 +140,7 @@ class _ResidualNorm(keras.layers.Layer):
 
     def __init__(self, dropout: float, epsilon: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
         self.norm = keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name="norm")
 

@@ -1,0 +1,263 @@
+"""Gates for Keras layers, for those of this library and for your own.
+
+`run_layer_test` runs a layer through everything that a trained, saved, resumed and exported model does with
+it.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+_TOLERANCE = 1e-5
+MIXED_POLICIES = ("mixed_float16", "mixed_bfloat16")
+
+
+def run_layer_test(
+    layer_cls: type,
+    init_kwargs: dict[str, Any],
+    inputs: Any,
+    *,
+    expected_output_shape: Any = None,
+    expected_num_trainable_weights: int | None = None,
+    expected_num_non_trainable_weights: int | None = None,
+    is_random: bool = False,
+    keeps_mask: bool | None = None,
+    float32_output: bool = False,
+    policies: tuple[str, ...] = MIXED_POLICIES,
+    tolerance: float = _TOLERANCE,
+) -> Any:
+    """Checks that a layer behaves in all the places a model may put it.
+
+    The checks: `get_config` round trip, also through JSON and Keras's serialization; weights counted and
+    created once; eager and symbolic call agree; the output has the expected shapes and is finite; without
+    training it is deterministic, and with training it differs from call to call if the layer is random; one
+    training step in `fit` changes weights to finite ones; a `.keras` file restores outputs and all weights;
+    XLA gives what eager execution gives; mixed precision keeps variables in float32 and outputs finite; masks
+    pass on or end.
+
+    Args:
+        layer_cls: The layer's class.
+        init_kwargs: Arguments of its constructor, without `dtype`.
+        inputs: An array, or a list or tuple of arrays, as `call` takes them. The first axis is the batch.
+        expected_output_shape: Shape of the output, or a list of shapes. Defaults to None, which is not
+            checked.
+        expected_num_trainable_weights: Count after build. Defaults to None, which is not checked.
+        expected_num_non_trainable_weights: Count after build. Defaults to None, which is not checked.
+        is_random: Whether two training calls must differ. Defaults to False.
+        keeps_mask: Whether a mask of the (only) input must come out again; False: whether it must not.
+            Defaults to None, which is not checked.
+        float32_output: Whether outputs are float32 under mixed precision, too. Defaults to False.
+        policies: Mixed precision policies to try. Defaults to ("mixed_float16", "mixed_bfloat16").
+        tolerance: Allowed difference between eager and compiled outputs. Defaults to 1e-05.
+
+    Returns:
+        The built layer, for checks of your own.
+
+    Raises:
+        AssertionError: If a check fails; the message says which one.
+
+    Example:
+        >>> layer = run_layer_test(keras.layers.Dense, {"units": 3}, np.ones([2, 4], "float32"),
+        ...                        expected_output_shape=(2, 3), expected_num_trainable_weights=2)
+    """
+    gate = _Gate(layer_cls, init_kwargs, inputs, tolerance)
+    gate.check_config()
+    layer = gate.check_eager(expected_output_shape, is_random)
+    if expected_num_trainable_weights is not None:
+        _equal("number of trainable weights", len(layer.trainable_weights), expected_num_trainable_weights)
+    if expected_num_non_trainable_weights is not None:
+        count = len(layer.non_trainable_weights)
+        _equal("number of non-trainable weights", count, expected_num_non_trainable_weights)
+    gate.check_model()
+    gate.check_xla(layer)
+    if keeps_mask is not None:
+        gate.check_mask(keeps_mask)
+    for policy in policies:
+        gate.check_policy(policy, float32_output)
+    return layer
+
+
+class _Gate:
+    """The checks of `run_layer_test` for one layer and one set of inputs."""
+
+    def __init__(self, layer_cls: type, init_kwargs: dict[str, Any], inputs: Any, tolerance: float) -> None:
+        self.layer_cls = layer_cls
+        self.init_kwargs = init_kwargs
+        self.inputs = tf.nest.map_structure(np.asarray, inputs)
+        self.tolerance = tolerance
+
+    def layer(self, **kwargs: Any) -> Any:
+        return self.layer_cls(**self.init_kwargs, **kwargs)
+
+    def tensors(self) -> Any:
+        return tf.nest.map_structure(tf.constant, self.inputs)
+
+    def check_config(self) -> None:
+        layer = self.layer(name="gated")
+        config = layer.get_config()
+        text = _json("get_config", config)
+        again = self.layer_cls.from_config(config).get_config()
+        _equal("config after from_config", _json("get_config", again), text)
+        from_json = self.layer_cls.from_config(json.loads(text)).get_config()
+        _equal("config after a round trip through JSON", _json("get_config", from_json), text)
+        revived = keras.layers.deserialize(keras.layers.serialize(layer))
+        if not isinstance(revived, self.layer_cls):
+            raise AssertionError(f"deserialization gave a {type(revived).__name__}")
+        _equal("config after serialization", _json("get_config", revived.get_config()), text)
+
+    def check_eager(self, expected_output_shape: Any, is_random: bool) -> Any:
+        layer = self.layer()
+        first = layer(self.tensors(), training=False)
+        weights = [id(weight) for weight in layer.weights]
+        second = layer(self.tensors(), training=False)
+        _close("second call without training", second, first, 0.0)
+        _finite("output without training", first)
+        if expected_output_shape is not None:
+            shapes = [tuple(x.shape) for x in tf.nest.flatten(first)]
+            several = expected_output_shape and isinstance(expected_output_shape[0], list | tuple)
+            wanted = expected_output_shape if several else [expected_output_shape]
+            _equal("output shape", shapes, [tuple(shape) for shape in wanted])
+        trained = [layer(self.tensors(), training=True) for _ in range(4)]
+        for output in trained:
+            _finite("output in training", output)
+            _same_form("output in training", output, first)
+        if is_random and all(_same(trained[0], other) for other in trained[1:]):
+            raise AssertionError("four calls in training gave the same output, but the layer is called
+            random")
+        _equal("weights after more calls", [id(weight) for weight in layer.weights], weights)
+        return layer
+
+    def model(self, layer: Any) -> Any:
+        symbolic = tf.nest.map_structure(lambda x: keras.Input(x.shape[1:], dtype=x.dtype.name), self.inputs)
+        return keras.Model(tf.nest.flatten(symbolic), layer(symbolic))
+
+    def check_model(self) -> None:
+        layer = self.layer(name="gated")
+        model = self.model(layer)
+        arrays = tf.nest.flatten(self.inputs)
+        _close("symbolic call", model(arrays, training=False), layer(self.tensors(), training=False), 1e-6)
+        for got, want in zip(
+            tf.nest.flatten(model.outputs), tf.nest.flatten(layer(self.tensors())), strict=True
+        ):
+            _equal("dtype of the symbolic output", tf.as_dtype(got.dtype), want.dtype)
+        self._fit(model)
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(pathlib.Path(folder) / "model.keras")
+            model.save(path)
+            restored = keras.models.load_model(path)
+        pairs = zip(model.weights, restored.weights, strict=True)
+        for index, (kept, read) in enumerate(pairs):
+            _close(f"weight {index} after loading", tf.convert_to_tensor(read), tf.convert_to_tensor(kept),
+            0.0)
+        _close("output after loading", restored(arrays, training=False), model(arrays, training=False), 1e-6)
+
+    def _fit(self, model: Any) -> None:
+        trainer = _OneStep(model.inputs, tf.nest.flatten(model.outputs), name="one_step")
+        trainer.compile(optimizer=keras.optimizers.SGD(0.01), jit_compile=False)
+        trainer.fit(tf.data.Dataset.from_tensors((tuple(tf.nest.flatten(self.inputs)),)), verbose=0,
+        shuffle=False) _finite("weights after one training step", [tf.convert_to_tensor(w) for w in
+        model.weights]) if trainer.unreached:
+            raise AssertionError(f"no gradient reaches {', '.join(trainer.unreached)}")
+
+    def check_xla(self, layer: Any) -> None:
+        compiled = tf.function(lambda x: layer(x, training=False), jit_compile=True, autograph=False)
+        _close("output under XLA", compiled(self.tensors()), layer(self.tensors(), training=False),
+        self.tolerance) trained = tf.function(lambda x: layer(x, training=True), jit_compile=True,
+        autograph=False) _finite("output in training under XLA", trained(self.tensors()))
+
+    def check_mask(self, keeps_mask: bool) -> None:
+        (array,) = tf.nest.flatten(self.inputs)
+        # Masking masks steps that are all zero; nothing else in the input is.
+        x = keras.layers.Masking()(tf.constant(np.concatenate([array, 0 * array[:, :1]], axis=1)))
+        output = self.layer()(x)
+        mask = getattr(output, "_keras_mask", None)
+        if keeps_mask and (mask is None or not _same(mask, x._keras_mask)):
+            raise AssertionError("the mask of the input does not come out again")
+        if not keeps_mask and mask is not None:
+            raise AssertionError("a mask comes out")
+
+    def check_policy(self, policy: str, float32_output: bool) -> None:
+        layer = self.layer(dtype=policy)
+        for training in (False, True):
+            output = layer(self.tensors(), training=training)
+            _finite(f"output under {policy}", output)
+            wanted = tf.float32 if float32_output else tf.as_dtype(layer.compute_dtype)
+            for x in tf.nest.flatten(output):
+                if x.dtype.is_floating:
+                    _equal(f"output dtype under {policy}", x.dtype, wanted)
+        for weight in layer.weights:
+            dtype = tf.as_dtype(weight.dtype)
+            if dtype.is_floating:
+                _equal(f"dtype of {weight.name} under {policy}", dtype, tf.float32)
+
+
+class _OneStep(keras.Model):
+    """A functional model that trains on the sum of squares of whatever its outputs are."""
+
+    unreached: tuple[str, ...] = ()
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        (inputs,) = data
+        with tf.GradientTape() as tape:
+            outputs = tf.nest.flatten(self(inputs, training=True))
+            floating = [tf.cast(x, tf.float32) for x in outputs if x.dtype.is_floating]
+            # A linear term, so that outputs of mean square 1, as of a normalisation, have gradients too.
+            losses = [tf.reduce_mean(tf.square(x) + x) for x in floating]
+            loss = tf.add_n([*losses, *self.losses])
+        variables = self.trainable_variables
+        gradients = tape.gradient(loss, variables)
+        self.unreached = tuple(
+            variable.name for variable, gradient in zip(variables, gradients, strict=True) if gradient is None
+        )
+        if variables:
+            pairs = zip(gradients, variables, strict=True)
+            self.optimizer.apply_gradients([(g, v) for g, v in pairs if g is not None])
+        return {"loss": loss}
+
+
+def _json(what: str, config: Any) -> str:
+    try:
+        return json.dumps(config, sort_keys=True)
+    except TypeError as error:
+        raise AssertionError(f"{what} is not JSON: {error}") from None
+
+
+def _equal(what: str, got: Any, want: Any) -> None:
+    if got != want:
+        raise AssertionError(f"{what}: got {got}, expected {want}")
+
+
+def _numpy(x: Any) -> np.ndarray:
+    x = tf.convert_to_tensor(x)
+    return np.asarray(tf.cast(x, tf.float64) if x.dtype.is_floating else x)
+
+
+def _same(left: Any, right: Any) -> bool:
+    pairs = zip(tf.nest.flatten(left), tf.nest.flatten(right), strict=True)
+    return all(np.array_equal(_numpy(a), _numpy(b)) for a, b in pairs)
+
+
+def _same_form(what: str, got: Any, want: Any) -> None:
+    forms = [[(tuple(x.shape), x.dtype) for x in tf.nest.flatten(nested)] for nested in (got, want)]
+    _equal(f"shapes and dtypes of {what}", *forms)
+
+
+def _close(what: str, got: Any, want: Any, tolerance: float) -> None:
+    _same_form(what, got, want)
+    for a, b in zip(tf.nest.flatten(got), tf.nest.flatten(want), strict=True):
+        difference = np.max(np.abs(_numpy(a).astype(np.float64) - _numpy(b)), initial=0.0)
+        if not difference <= tolerance:
+            raise AssertionError(f"{what}: differs by up to {difference}, allowed {tolerance}")
+
+
+def _finite(what: str, nested: Any) -> None:
+    for x in tf.nest.flatten(nested):
+        if not np.all(np.isfinite(_numpy(x))):
+            raise AssertionError(f"{what}: not finite")
