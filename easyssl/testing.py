@@ -129,8 +129,7 @@ class _Gate:
             _finite("output in training", output)
             _same_form("output in training", output, first)
         if is_random and all(_same(trained[0], other) for other in trained[1:]):
-            raise AssertionError("four calls in training gave the same output, but the layer is called
-            random")
+            raise AssertionError("four calls in training gave the same output")
         _equal("weights after more calls", [id(weight) for weight in layer.weights], weights)
         return layer
 
@@ -154,23 +153,26 @@ class _Gate:
             restored = keras.models.load_model(path)
         pairs = zip(model.weights, restored.weights, strict=True)
         for index, (kept, read) in enumerate(pairs):
-            _close(f"weight {index} after loading", tf.convert_to_tensor(read), tf.convert_to_tensor(kept),
-            0.0)
+            _close(
+                f"weight {index} after loading", tf.convert_to_tensor(read), tf.convert_to_tensor(kept), 0.0
+            )
         _close("output after loading", restored(arrays, training=False), model(arrays, training=False), 1e-6)
 
     def _fit(self, model: Any) -> None:
         trainer = _OneStep(model.inputs, tf.nest.flatten(model.outputs), name="one_step")
         trainer.compile(optimizer=keras.optimizers.SGD(0.01), jit_compile=False)
-        trainer.fit(tf.data.Dataset.from_tensors((tuple(tf.nest.flatten(self.inputs)),)), verbose=0,
-        shuffle=False) _finite("weights after one training step", [tf.convert_to_tensor(w) for w in
-        model.weights]) if trainer.unreached:
+        batches = tf.data.Dataset.from_tensors((tuple(tf.nest.flatten(self.inputs)),))
+        trainer.fit(batches, verbose=0, shuffle=False)
+        _finite("weights after one training step", [tf.convert_to_tensor(w) for w in model.weights])
+        if trainer.unreached:
             raise AssertionError(f"no gradient reaches {', '.join(trainer.unreached)}")
 
     def check_xla(self, layer: Any) -> None:
         compiled = tf.function(lambda x: layer(x, training=False), jit_compile=True, autograph=False)
-        _close("output under XLA", compiled(self.tensors()), layer(self.tensors(), training=False),
-        self.tolerance) trained = tf.function(lambda x: layer(x, training=True), jit_compile=True,
-        autograph=False) _finite("output in training under XLA", trained(self.tensors()))
+        eager = layer(self.tensors(), training=False)
+        _close("output under XLA", compiled(self.tensors()), eager, self.tolerance)
+        trained = tf.function(lambda x: layer(x, training=True), jit_compile=True, autograph=False)
+        _finite("output in training under XLA", trained(self.tensors()))
 
     def check_mask(self, keeps_mask: bool) -> None:
         (array,) = tf.nest.flatten(self.inputs)
