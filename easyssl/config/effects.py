@@ -76,4 +76,5 @@ def _of_enum(field: FieldDescriptor, value: object, path: str) -> Iterator[Findi
         if reason or refused:
             where = f"{path}[{index}]" if field.is_repeated else path
             text = f"{described.name}: {refused or reason}"
-            yield Finding(where, described.full_name, text, bool(refused))
+            name = f"{field.enum_type.full_name}.{described.name}"
+            yield Finding(where, name, text, bool(refused))

@@ -16,16 +16,19 @@ list takes `[a, b]` and is replaced as a whole, as is a message by `{...}`. The 
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
 
-from google.protobuf import text_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from easyssl.config.locate import TooDeepError, locate
-from easyssl.config.parse import expected, no_such_field, no_such_value
+from easyssl.config.override_values import (
+    parse_json_value,
+    parse_list,
+    parse_message,
+    parse_scalar,
+    unquote,
+)
+from easyssl.config.parse import no_such_field
 from easyssl.config.places import Places
 from easyssl.errors import ConfigError, nearest
 
@@ -45,6 +48,8 @@ _IDENTIFYING = (
 _SEGMENT = re.compile(r"(?P<name>\w+)(?:\[(?P<selector>(?:[^\]\"']|\"[^\"]*\"|'[^']*')*)\])?")
 _STRUCT = "google.protobuf.Struct"
 
+_Segments = list[tuple[str, str | None]]
+
 
 def identity(message: Message) -> str:
     """Returns the name that tells a list element from the others, or the empty string.
@@ -59,32 +64,6 @@ def identity(message: Message) -> str:
             return str(getattr(message, name))
     names = getattr(message, "input_names", None)
     return names[0] if names else ""
-
-
-@dataclass(frozen=True)
-class _Override:
-    text: str
-    segments: tuple[tuple[str, str | None], ...]
-    value: str
-
-    def error(self, reason: str) -> ConfigError:
-        return ConfigError(f"--set {self.text}: {reason}")
-
-
-def _split(text: str) -> _Override:
-    segments: list[tuple[str, str | None]] = []
-    at = 0
-    while True:
-        match = _SEGMENT.match(text, at)
-        if match is None:
-            raise ConfigError(f"--set {text}: expected path.to.field=value, stopped at '{text[at:][:20]}'")
-        segments.append((match["name"], match["selector"]))
-        at = match.end()
-        if at < len(text) and text[at] == "=":
-            return _Override(text, tuple(segments), text[at + 1 :].strip())
-        if at >= len(text) or text[at] != ".":
-            raise ConfigError(f"--set {text}: expected path.to.field=value, stopped at '{text[at:][:20]}'")
-        at += 1
 
 
 def apply_override(message: Message, text: str, places: Places | None = None) -> str:
@@ -109,45 +88,71 @@ def apply_override(message: Message, text: str, places: Places | None = None) ->
         >>> config.train_config.num_steps
         10
     """
-    override = _split(" ".join(text.splitlines()))
-    here, path = message, ""
-    for position, (name, selector) in enumerate(override.segments):
-        if here.DESCRIPTOR.full_name == _STRUCT:
-            return _set_struct(here, path, override, position, places)
-        field = here.DESCRIPTOR.fields_by_name.get(name)
-        if field is None:
-            raise override.error(no_such_field(here.DESCRIPTOR, name))
-        outer, path = path, f"{path}.{name}" if path else name
-        last = position == len(override.segments) - 1
-        if selector is not None and not field.is_repeated:
-            raise override.error(f"'{path}' is not a list, so it takes no [{selector}]")
-        if places is not None:
-            _forget_siblings(here, field, outer, places)
-        if selector is None and last:
-            _set(here, field, override)
-            if places is not None:
-                places.forget(path)
-        elif selector is None:
-            if field.is_repeated:
-                raise override.error(
-                    f"'{path}' is a list of {len(getattr(here, name))}; write {name}[0] or {name}[name=...]"
-                )
-            here = _enter(getattr(here, name), path, override)
-        else:
-            index = _select(getattr(here, name), field, selector, path, override)
-            path = f"{path}[{index}]"
-            if last:
-                _set_element(getattr(here, name), index, field, override)
-                if places is not None:
-                    places.forget(path)
-            else:
-                here = _enter(_element(getattr(here, name), index, field, path, override), path, override)
+    text = " ".join(text.splitlines())
+    source = f"--set {text}"
+    try:
+        segments, value = _split(text)
+        path = _apply(message, segments, value, Places() if places is None else places)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: the value is nested too deeply") from None
     if places is not None:
-        places.set(path, f"--set {override.text}")
+        places.forget(path)
+        places.set(path, source)
     return path
 
 
-def _forget_siblings(here: Message, field: FieldDescriptor, outer: str, places: Places) -> None:
+def _split(text: str) -> tuple[_Segments, str]:
+    """Returns the steps of the path, each a field name and what stands in brackets, and the value."""
+    segments: _Segments = []
+    at = 0
+    while True:
+        match = _SEGMENT.match(text, at)
+        if match is not None:
+            segments.append((match["name"], match["selector"]))
+            at = match.end()
+            if text[at : at + 1] == "=":
+                return segments, text[at + 1 :].strip()
+        if match is None or text[at : at + 1] != ".":
+            rest = f"'{text[at : at + 20]}'" if text[at:] else "its end"
+            raise ValueError(f"expected path.to.field=value, stopped at {rest}")
+        at += 1
+
+
+def _apply(here: Message, segments: _Segments, value: str, places: Places) -> str:
+    path = ""
+    for position, (name, selector) in enumerate(segments):
+        if here.DESCRIPTOR.full_name == _STRUCT:
+            return _set_struct(here, path, segments[position:], value)
+        field = here.DESCRIPTOR.fields_by_name.get(name)
+        if field is None:
+            raise ValueError(no_such_field(here.DESCRIPTOR, name))
+        if selector is not None and not field.is_repeated:
+            raise ValueError(f"'{name}' is not a list, so it takes no [{selector}]")
+        _forget_replaced(here, field, path, places)
+        path = f"{path}.{name}" if path else name
+        last = position == len(segments) - 1
+        if selector is None and last:
+            _set(here, field, value)
+        elif selector is None:
+            if field.is_repeated:
+                count = len(getattr(here, name))
+                raise ValueError(f"'{path}' is a list of {count}; write {name}[0] or {name}[name=...]")
+            here = _enter(field, getattr(here, name), path)
+        else:
+            elements = getattr(here, name)
+            index = _select(elements, field, selector, path)
+            path = f"{path}[{index}]"
+            if last:
+                _set_element(elements, index, field, value)
+            else:
+                new = index == len(elements) and field.message_type is not None
+                here = _enter(field, elements.add() if new else elements[index : index + 1], path)
+    return path
+
+
+def _forget_replaced(here: Message, field: FieldDescriptor, outer: str, places: Places) -> None:
     """Drops the places of the oneof member that setting `field` replaces."""
     if field.containing_oneof is None:
         return
@@ -156,188 +161,96 @@ def _forget_siblings(here: Message, field: FieldDescriptor, outer: str, places: 
         places.forget(f"{outer}.{member}" if outer else member)
 
 
-def _enter(value: object, path: str, override: _Override) -> Message:
+def _enter(field: FieldDescriptor, value: object, path: str) -> Message:
+    if isinstance(value, list) and field.message_type is not None:
+        (value,) = value
     if not isinstance(value, Message):
-        raise override.error(f"'{path}' holds a value, not a message with fields")
+        raise ValueError(f"'{path}' holds a value, not a message with fields")
     value.SetInParent()
     return value
 
 
-def _element(values: list, index: int, field: FieldDescriptor, path: str, override: _Override) -> object:
-    if field.message_type is None:
-        raise override.error(f"'{path}' holds a value, not a message with fields")
-    return values.add() if index == len(values) else values[index]  # type: ignore[attr-defined]
-
-
-def _select(values: list, field: FieldDescriptor, selector: str, path: str, override: _Override) -> int:
+def _select(elements: list, field: FieldDescriptor, selector: str, path: str) -> int:
     """Returns the index that `[selector]` means; the length of the list means a new element."""
     selector = selector.strip()
     if selector == "+":
-        return len(values)
+        return len(elements)
     if selector.isdecimal():
-        if int(selector) >= len(values):
-            raise override.error(
-                f"'{path}' has {len(values)} elements, so [{selector}] is beyond its end; [+] appends"
+        if int(selector) >= len(elements):
+            raise ValueError(
+                f"'{path}' has {len(elements)} elements, so [{selector}] is beyond its end; [+] appends"
             )
         return int(selector)
     key, equals, wanted = (part.strip() for part in selector.partition("="))
     if not equals or field.message_type is None:
-        raise override.error(f"'{path}[{selector}]': expected an index, [+] or [field=value]")
-    wanted = _unquote(wanted, override)
-    found = [_selected_value(value, key, override) for value in values]
+        raise ValueError(f"'{path}[{selector}]': expected an index, [+] or [field=value]")
+    wanted = unquote(wanted)
+    found = [_compared(element, key) for element in elements]
     matches = [index for index, value in enumerate(found) if value == wanted]
     if len(matches) > 1:
         listed = ", ".join(str(index) for index in matches)
-        raise override.error(f"'{path}' has several elements with {key} '{wanted}': {listed}; give the index")
+        raise ValueError(f"'{path}' has several elements with {key} '{wanted}': {listed}; give the index")
     if not matches:
-        raise override.error(
-            f"'{path}' has no element with {key} '{wanted}'{nearest(wanted, filter(None, found))}"
-        )
+        hint = nearest(wanted, [value for value in found if value])
+        raise ValueError(f"'{path}' has no element with {key} '{wanted}'{hint}")
     return matches[0]
 
 
-def _selected_value(value: Message, key: str, override: _Override) -> str:
-    field = value.DESCRIPTOR.fields_by_name.get(key)
-    if key == "name" and (field is None or not value.HasField("name")):
-        return identity(value)
+def _compared(element: Message, key: str) -> str:
+    """Returns the value of a list element that `[key=...]` is compared with."""
+    field = element.DESCRIPTOR.fields_by_name.get(key)
+    if key == "name" and (field is None or not element.HasField("name")):
+        return identity(element)
     if field is None:
-        raise override.error(no_such_field(value.DESCRIPTOR, key))
+        raise ValueError(no_such_field(element.DESCRIPTOR, key))
     if field.message_type is not None or field.is_repeated:
-        raise override.error(f"'{key}' holds no single value to compare")
-    if not value.HasField(key):
+        raise ValueError(f"'{key}' holds no single value to compare")
+    if not element.HasField(key):
         return ""
+    held = getattr(element, key)
     if field.enum_type is not None:
-        return field.enum_type.values_by_number[getattr(value, key)].name
-    held = getattr(value, key)
+        return field.enum_type.values_by_number[held].name
     return str(held).lower() if isinstance(held, bool) else str(held)
 
 
-def _set(here: Message, field: FieldDescriptor, override: _Override) -> None:
+def _set(here: Message, field: FieldDescriptor, value: str) -> None:
     if field.is_repeated:
-        new = _parse_list(field, override)
+        elements = parse_list(field, value)
         here.ClearField(field.name)
-        getattr(here, field.name).extend(new)
+        getattr(here, field.name).extend(elements)
     elif field.message_type is not None:
-        new_message = _parse_message(field, override.value, override)
-        getattr(here, field.name).CopyFrom(new_message)
+        new = parse_message(field, value)
+        getattr(here, field.name).CopyFrom(new)
+        getattr(here, field.name).SetInParent()
     else:
-        setattr(here, field.name, _parse_scalar(field, override.value, override))
+        setattr(here, field.name, parse_scalar(field, value))
 
 
-def _set_element(values: list, index: int, field: FieldDescriptor, override: _Override) -> None:
+def _set_element(elements: list, index: int, field: FieldDescriptor, value: str) -> None:
     if field.message_type is not None:
-        new = _parse_message(field, override.value, override)
-        target = values.add() if index == len(values) else values[index]  # type: ignore[attr-defined]
-        target.CopyFrom(new)
-    else:
-        scalar = _parse_scalar(field, override.value, override)
-        if index == len(values):
-            values.append(scalar)
+        new = parse_message(field, value)
+        if index == len(elements):
+            elements.append(new)
         else:
-            values[index] = scalar
+            elements[index].CopyFrom(new)
+    elif index == len(elements):
+        elements.append(parse_scalar(field, value))
+    else:
+        elements[index] = parse_scalar(field, value)
 
 
-def _parse_list(field: FieldDescriptor, override: _Override) -> list:
-    text = override.value
-    if not (text.startswith("[") and text.endswith("]")):
-        raise override.error(f"'{field.name}' is a list; write [a, b], or {field.name}[+]=value to append")
-    if field.message_type is not None:
-        return list(getattr(_parse_field(field, text, override), field.name))
-    return [_parse_scalar(field, part, override) for part in _split_list(text[1:-1])]
-
-
-def _split_list(text: str) -> list[str]:
-    """Splits at the commas outside of quotes."""
-    if not text.strip():
-        return []
-    parts = re.findall(r"""((?:[^,"']|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|["'])*)(?:,|$)""", text)
-    if text.strip() and not text.rstrip().endswith(","):
-        parts = parts[:-1] if parts and parts[-1] == "" else parts
-    return [part.strip() for part in parts]
-
-
-def _parse_message(field: FieldDescriptor, text: str, override: _Override) -> Message:
-    if not (text.startswith("{") and text.endswith("}")):
-        raise override.error(
-            f"'{field.name}' is a message; write {field.name}={{...}} or name a field inside it"
-        )
-    parsed = getattr(_parse_field(field, text, override), field.name)
-    return parsed[0] if field.is_repeated else parsed
-
-
-def _parse_scalar(field: FieldDescriptor, text: str, override: _Override) -> object:
-    if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return _unquote(text, override)
-    if not re.fullmatch(r"[\w.+-]+", text):
-        raise override.error(f"'{field.name}': expected {expected(field)}, found '{text}'")
-    parsed = getattr(_parse_field(field, text, override), field.name)
-    return parsed[0] if field.is_repeated else parsed
-
-
-def _parse_field(field: FieldDescriptor, text: str, override: _Override) -> Message:
-    """Returns a message of the field's type in which only the field is set, to the value in `text`."""
-    from easyssl.config.messages import message_class, short_name
-
-    holder = message_class(short_name(field.containing_type))()
-    line = f"{field.name}: {text}"
-    try:
-        locate(line, holder.DESCRIPTOR)
-        text_format.Merge(line, holder)
-    except TooDeepError as error:
-        raise override.error(str(error)) from None
-    except (text_format.ParseError, ValueError) as error:
-        if field.enum_type is not None:
-            raise override.error(no_such_value(field.enum_type, text)) from None
-        if field.message_type is None:
-            raise override.error(f"'{field.name}': expected {expected(field)}, found '{text}'") from None
-        raise override.error(_message_error(error, holder)) from None
-    if [set_field.name for set_field, _ in holder.ListFields()] not in ([field.name], []):
-        raise override.error(f"'{field.name}': expected {expected(field)} and nothing after it")
-    return holder
-
-
-def _message_error(error: Exception, holder: Message) -> str:
-    text = " ".join(str(error).split())
-    unknown = re.search(r'Message type "([\w.]+)" has no field named "(.+?)"', text)
-    if unknown:
-        pool = holder.DESCRIPTOR.file.pool
-        return no_such_field(pool.FindMessageTypeByName(unknown[1]), unknown[2])
-    return re.sub(r"^\d+:\d+ : (?:'.*': (?=[A-Z]))?", "", text)
-
-
-def _unquote(text: str, override: _Override) -> str:
-    if text[:1] not in ("'", '"'):
-        return text
-    try:
-        return text_format.Tokenizer([text]).ConsumeString()
-    except (text_format.ParseError, ValueError):
-        raise override.error(f"{text} is not a string in quotes") from None
-
-
-def _set_struct(struct: Message, path: str, override: _Override, position: int, places: Places | None) -> str:
+def _set_struct(struct: Message, path: str, segments: _Segments, value: str) -> str:
     """Sets an entry of a `google.protobuf.Struct`, whose keys take the place of field names."""
-    for name, selector in override.segments[position:]:
+    for name, selector in segments:
         if selector is not None:
-            raise override.error(f"'{path}.{name}' takes no [{selector}]; set the whole list")
+            raise ValueError(f"'{path}.{name}' takes no [{selector}]; set the whole list")
         path = f"{path}.{name}"
-    keys = [name for name, _ in override.segments[position:]]
-    for key in keys[:-1]:
-        if struct.fields[key].WhichOneof("kind") not in (None, "struct_value"):  # type: ignore[attr-defined]
-            raise override.error(f"'{key}' holds a value, not entries of its own")
-        struct = struct.fields[key].struct_value  # type: ignore[attr-defined]
+    *outer, last = [name for name, _ in segments]
+    for key in outer:
+        entry = struct.fields[key]  # type: ignore[attr-defined]
+        if entry.WhichOneof("kind") not in (None, "struct_value"):
+            raise ValueError(f"'{key}' holds a value, not entries of its own")
+        struct = entry.struct_value
         struct.SetInParent()
-    try:
-        value = json.loads(override.value)
-    except ValueError:
-        lowered = {"True": True, "False": False}
-        value = lowered.get(override.value, _unquote(override.value, override))
-    except RecursionError:
-        raise override.error("the value is nested too deeply") from None
-    try:
-        struct[keys[-1]] = value  # type: ignore[index]
-    except (ValueError, TypeError) as error:
-        raise override.error(" ".join(str(error).split())) from None
-    if places is not None:
-        places.forget(path)
-        places.set(path, f"--set {override.text}")
+    struct[last] = parse_json_value(value)  # type: ignore[index]
     return path

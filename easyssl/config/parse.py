@@ -71,7 +71,7 @@ def parse_text(text: str, path: str, message: Message) -> Places:
         raise ConfigError(f"{_at(path, error.place)}: {error}") from None
     except text_format.ParseError as error:
         place = Place(error.GetLine() or 1, error.GetColumn() or 1)
-        raise ConfigError(f"{_at(path, place)}: {_explain(error, text, place, places, message)}") from None
+        raise ConfigError(f"{_at(path, place)}: {explain(error, text, places, message)}") from None
     except (ValueError, RecursionError, OverflowError) as error:
         raise ConfigError(f"{path}:1:1: not a valid config: {_one_line(error)}") from None
     return places
@@ -91,7 +91,16 @@ _VALUE = re.compile(
 )
 
 
-def _explain(error: text_format.ParseError, text: str, place: Place, places: Places, message: Message) -> str:
+def explain(error: text_format.ParseError, text: str, places: Places, message: Message) -> str:
+    """Returns what a parser error means, in the words of the config language.
+
+    Args:
+        error: What the protobuf parser raised.
+        text: What it read.
+        places: Places of the fields in the text.
+        message: The message that the text was read into.
+    """
+    place = Place(error.GetLine() or 1, error.GetColumn() or 1)
     said = re.sub(r"^\d+:\d+ : ('.*': (?=[A-Z']))?", "", _one_line(error))
     unknown = re.search(r'Message type "([\w.]+)" has no field named "(.+?)"', said)
     if unknown:

@@ -154,9 +154,9 @@ def _locate(text: str, path: str, descriptor: Descriptor) -> Places:
             pending = (field.message_type if field is not None else None, inside)
             expect_key = False
         else:
-            if stack and stack[-1][2] is not None:
-                outer, prefix, index = stack.pop()
-                stack.append((outer, prefix, index + 1))
+            outer, prefix, index = stack[-1] if stack else (None, "", None)
+            if index is not None:
+                stack[-1] = (outer, prefix, index + 1)
                 pending = (outer, f"{prefix}[{index}]")
                 places.set(pending[1], place)
             if token in "{[":

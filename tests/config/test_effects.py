@@ -1,0 +1,54 @@
+import pytest
+
+from easyssl.config import parse_config
+from easyssl.errors import ConfigError
+
+
+def test_a_field_without_effect_gives_one_warning():
+    text = """train_config { sync_replicas: false
+      startup_delay_steps: 15 }
+feature_config {
+  features { input_names: 'a' max_partitions: 4 }
+  features { input_names: 'b' max_partitions: 4 }
+  features { input_names: 'c' max_partitions: 4 }
+}"""
+    assert parse_config(text, "a.config").warnings == [
+        "a.config:1:16: train_config.sync_replicas has no effect: there are no parameter servers",
+        "a.config:4:31: feature_config.features[0].max_partitions has no effect (and in 2 more places): "
+        "the table stays whole",
+    ]
+
+
+def test_setting_the_default_asks_for_nothing():
+    config = parse_config(
+        "train_config { sync_replicas: true optimizer_config { use_moving_average: false } }"
+    )
+    assert config.warnings == [] and config.refused == ()
+
+
+def test_what_would_change_results_is_refused_only_when_asked():
+    text = """train_config { optimizer_config { use_moving_average: true } }
+data_config { input_type: KafkaInput }
+model_config { kd { pred_name: 'logits' } dssm { temperature: 2 } loss_weight_strategy: Random }"""
+    config = parse_config(text, "a.config")
+    assert {finding.path for finding in config.refused} == {
+        "train_config.optimizer_config[0].use_moving_average",
+        "data_config.input_type",
+        "model_config.dssm",
+        "model_config.kd",
+        "model_config.loss_weight_strategy",
+    }
+    config.refuse("feature_config", "eval_config")
+    with pytest.raises(
+        ConfigError, match=r"a.config:2:15: data_config.input_type: not supported: KafkaInput: "
+    ):
+        config.refuse("data_config")
+    with pytest.raises(ConfigError, match="use_moving_average: not supported: averaged weights"):
+        config.refuse()
+
+
+def test_an_override_can_take_back_what_is_refused():
+    config = parse_config(
+        "kafka_train_input { topic: 't' }", overrides=["train_input_path=a.csv", "train_config.num_steps=1"]
+    )
+    config.refuse()
