@@ -89,7 +89,8 @@ def _convert_block(cells: Sequence[bytes], column: Column) -> np.ndarray | None:
     joined = b",".join(cells) + b",0"
     if joined.translate(None, b"0123456789+-," if integers else b"0123456789+-.eE,"):
         return _convert_blanks(cells, column, joined)
-    if joined.count(b",") != len(cells):
+    # The parser takes a sign without digits for zero.
+    if joined.count(b",") != len(cells) or b"-," in joined or b"+," in joined:
         return None
     try:
         values = np.fromstring(joined.decode("ascii"), np.int64 if integers else np.float64, sep=",")

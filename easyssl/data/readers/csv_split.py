@@ -143,15 +143,14 @@ def _split_quoted(
             if next_odd == len(odd):
                 if not final and not (close and index == 0):
                     break
-                detail = "a quote is opened and not closed"
-                bad.append(BadRow(line + index, "bad_quote", detail, _without_cr(lines[index])))
+                bad.append(_bad_quote(line + index, _without_cr(lines[index])))
                 index += 1
                 continue
             last = odd[next_odd]
         text = _without_cr(lines[index] if last == index else b"\n".join(lines[index : last + 1]))
         record = _split_record(text, separator) if quotes[index] else text.split(separator)
         if record is None:
-            bad.append(_stray_quote(line + index, _without_cr(lines[index])))
+            bad.append(_bad_quote(line + index, _without_cr(lines[index])))
             index += 1
             continue
         records.append(record)
@@ -196,8 +195,6 @@ def _wrong_count(line: int, found: int, width: int, text: bytes) -> BadRow:
     return BadRow(line, "column_count", f"{found} columns, expected {width}: {shown(text)}", text)
 
 
-def _stray_quote(line: int, text: bytes) -> BadRow:
-    detail = (
-        f"a quote inside a cell that does not start with one, or text after a closing quote: {shown(text)}"
-    )
+def _bad_quote(line: int, text: bytes) -> BadRow:
+    detail = f"quotes do not match; a quoted cell is quoted as a whole, with quotes in it doubled: {shown(text)}"
     return BadRow(line, "bad_quote", detail, text)
