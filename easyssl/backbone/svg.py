@@ -70,7 +70,7 @@ def _draw(panel: Panel) -> tuple[list[str], float, float]:
     height = _HEAD + rows * _ROW - (_ROW - _BOX) + _MARGIN
     content = [
         f'<rect class="panel" width="{width:.1f}" height="{height:.1f}" rx="10"/>',
-        f'<text class="head" x="14" y="21">{escape(panel.title)}</text>',
+        f'<text class="head" x="14" y="21">{_text(panel.title)}</text>',
         f'<g transform="translate({_MARGIN:g} {_HEAD + 4:g})">',
         *_arrows(panel, layout),
         *_boxes(panel, layout),
@@ -96,11 +96,11 @@ def _boxes(panel: Panel, layout: Layout) -> list[str]:
             )
         middle = y + (18 if box.subtitle else 26)
         parts.append(
-            f'<text class="{light.strip()}" x="{center:.1f}" y="{middle:g}">{escape(box.title)}</text>'
+            f'<text class="{light.strip()}" x="{center:.1f}" y="{middle:g}">{_text(box.title)}</text>'
         )
         if box.subtitle:
             parts.append(
-                f'<text class="small{light}" x="{center:.1f}" y="{y + 33:g}">{escape(box.subtitle)}</text>'
+                f'<text class="small{light}" x="{center:.1f}" y="{y + 33:g}">{_text(box.subtitle)}</text>'
             )
     return parts
 
@@ -119,7 +119,7 @@ def _arrows(panel: Panel, layout: Layout) -> list[str]:
             at = f'x="{(x0 + x1) / 2:.1f}" y="{(y0 + y1) / 2 + 4:.1f}"'
             # Twice, because not every program paints an outline behind its text.
             for halo in (" halo", ""):
-                labels.append(f'<text class="small{halo}" {at}>{escape(arrow.label)}</text>')
+                labels.append(f'<text class="small{halo}" {at}>{_text(arrow.label)}</text>')
     return paths + labels
 
 
@@ -131,6 +131,11 @@ def _points(arrow: Arrow, route: Sequence[float], layout: Layout) -> list[tuple[
         points += [(x, layer * _ROW), (x, layer * _ROW + _BOX)]
     points.append((layout.centers[arrow.target], last * _ROW - 1))
     return points
+
+
+def _text(text: str) -> str:
+    """Returns text as XML, without the control characters that XML has no way to write."""
+    return escape("".join(character if character.isprintable() else " " for character in text))
 
 
 def _edges(panel: Panel) -> list[tuple[int, int]]:

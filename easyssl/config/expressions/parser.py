@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
-from easyssl.config.expressions import arithmetic
+from easyssl.config.expressions.evaluator import evaluate
 from easyssl.config.expressions.functions import BUILTINS, DTYPES, OLD_KEYWORDS, Function
 from easyssl.config.expressions.nodes import (
     Binary,
@@ -169,11 +169,11 @@ class Parser:
         if isinstance(node.right, Constant) and isinstance(node.right.value, int) and op == "**":
             if abs(node.right.value) > 64:
                 self.refuse(tree.right, "an exponent may be 64 at most")
-        if isinstance(node.left, Constant) and isinstance(node.right, Constant):
+        if all(isinstance(part, (Binary, Constant, Unary)) for part in node.walk()):
             try:
-                arithmetic.calculate(op, node.left.value, node.right.value)
-            except (TypeError, ValueError, ArithmeticError) as error:
-                self.refuse(tree, str(error))
+                evaluate(node, {})
+            except ExpressionError as error:
+                self.refuse(tree, error.reason)
         return node
 
     def _operand(self, tree: ast.expr, depth: int) -> Node:
