@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -54,7 +55,8 @@ class EmbeddingLayer(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**{"autocast": False, **kwargs})
-        self._features = tuple(dict(feature) for feature in features)
+        # Keras would wrap a dict in a tracking container, which is no JSON.
+        self._features = tuple(MappingProxyType(dict(feature)) for feature in features)
         for feature in self._features:
             if feature["kind"] not in ("id", "tags", "id_sequence", "tag_sequence"):
                 raise ValueError(f"feature '{feature['name']}' has no ids to embed")

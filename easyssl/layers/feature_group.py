@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -74,7 +75,8 @@ class FeatureGroup(keras.layers.Layer):
     ):
         # Numbers stay float32 until they are embedded; the group casts its own output.
         super().__init__(**{"autocast": False, **kwargs})
-        self._features = tuple(dict(feature) for feature in features)
+        # Keras would wrap a dict in a tracking container, which is no JSON.
+        self._features = tuple(MappingProxyType(dict(feature)) for feature in features)
         for feature in self._features:
             _check(feature)
         names = dict.fromkeys(f["table"] for f in self._features if f["table"] is not None)

@@ -117,7 +117,7 @@ class InputLayer(keras.layers.Layer):
         """
         plain, pooled = input_shape[0], input_shape[1]
         widths = [int(shape[-1]) for shape in [*plain, *pooled]]
-        self._widths = widths
+        self._widths = tuple(widths)
         if not self.output_seq_and_normal_feature:
             if self._normalises and self._needs_2d:
                 self.flat_norm = self._norm("norm", sum(widths))
@@ -144,8 +144,9 @@ class InputLayer(keras.layers.Layer):
         if self.only_output_feature_list:
             return processed
         if self.only_output_3d_tensor:
-            if len(set(self._widths)) > 1:
-                raise ValueError(f"`only_output_3d_tensor` needs equal widths. Received: {self._widths}")
+            widths = list(self._widths)
+            if len(set(widths)) > 1:
+                raise ValueError(f"`only_output_3d_tensor` needs equal widths. Received: {widths}")
             return tf.stack(processed, axis=1)
         if self._drops_features:
             flat = tf.concat(processed, axis=-1)
@@ -198,7 +199,7 @@ class InputLayer(keras.layers.Layer):
 
     def get_build_config(self) -> dict[str, Any]:
         """Returns the widths that a loaded layer is built with."""
-        return {"widths": self._widths}
+        return {"widths": list(self._widths)}
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Builds a loaded layer."""
