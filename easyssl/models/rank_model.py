@@ -116,17 +116,17 @@ class RankModel(keras.Model):
         Raises:
             ConfigError: At the block whose layer does not take what it is given.
         """
-        if tf.executing_eagerly():
-            trace = tf.function(self.transform, autograph=False)
-            specs = trace.get_concrete_function(self.transform.signature()).structured_outputs
-            self._trace(lambda: tf.function(self._forward, autograph=False).get_concrete_function(specs))
-        else:
+        # A graph that is thrown away: layers create their variables outside of it, and its shapes have the
+        # unknown dimensions that a batch would hide.
+        with tf.__internal__.FuncGraph("shapes").as_default():
             columns = {
                 name: tf.compat.v1.placeholder(spec.dtype, spec.shape, name)
                 for name, spec in self.transform.signature().items()
             }
-            self._trace(lambda: self._forward(self.transform(columns)))
+            features = self.transform(columns)
+            self._trace(lambda: self._forward(features))
 
+    @tf.autograph.experimental.do_not_convert
     def _forward(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         with collect_losses():
             return self(features, training=True)
