@@ -1,1 +1,1 @@
-"""Part of EasySSL."""
+"""The `easyssl` command: one thin file per sub command, `main` dispatches."""

@@ -1,0 +1,82 @@
+"""`easyssl check`: reads a config, plans it and builds it, without touching data."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from easyssl.cli.arguments import add_config_arguments
+
+if TYPE_CHECKING:
+    from easyssl.backbone.plan import Plan
+    from easyssl.config import Config
+
+SUMMARY = "check a config and print what it builds"
+DESCRIPTION = """\
+Checks a config and prints the graph that it describes, with output shapes and numbers of parameters.
+
+Names, types, expressions and wiring are checked first, in well under a second; then the layers are built.
+Data files are not read.
+"""
+EPILOG = """\
+examples:
+  easyssl check samples/bst_on_taobao.config
+  easyssl check my.config --plugin my_layers.py --set train_config.num_steps=100
+  easyssl check my.config --plot graph.svg     also .dot and .mmd (Mermaid)
+  easyssl check my.config --plan-only          does not import TensorFlow: no shapes and numbers
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of this command."""
+    add_config_arguments(parser)
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        default=None,
+        help="also draw the graph into a .svg, .dot (Graphviz) or .mmd (Mermaid) file",
+    )
+    parser.add_argument("--plan-only", action="store_true", help="plan the config, but build no layers")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from easyssl.backbone.render import graph, table
+    from easyssl.cli.files import replace_text, suffix_of
+    from easyssl.cli.session import load_and_plan, warn
+    from easyssl.data.dataset import dataset_from_config
+    from easyssl.errors import DataError
+
+    form = suffix_of("--plot", args.plot, ("svg", "dot", "mmd")) if args.plot else None
+    config, plan = load_and_plan(args)
+    for mode in ("train", "evaluate"):
+        try:
+            dataset_from_config(config, mode)
+        except DataError as error:  # the data need not be on the machine that checks the config
+            warn(str(error))
+    shapes = parameters = None
+    if not args.plan_only:
+        from easyssl.cli.environment import load_tensorflow
+
+        load_tensorflow()
+        shapes, parameters = _built(config, plan)
+    print(table(plan, shapes, parameters))
+    if form:
+        replace_text(pathlib.Path(args.plot), graph(plan, form))
+        print(f"wrote {args.plot}")
+    return 0
+
+
+def _built(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, int]]:
+    """Builds the model; returns output shapes and numbers of parameters by block."""
+    from easyssl.training.setup import build_model
+
+    backbone = build_model(config).backbone
+    parameters = {
+        f"{scope}/{block.name}" if scope else block.name: backbone.parameters_of(scope, block.name)
+        for scope, graph in {"": plan.main, **plan.packages}.items()
+        for block in graph.blocks
+    }
+    return backbone.block_shapes, parameters

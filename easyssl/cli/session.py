@@ -1,0 +1,48 @@
+"""What the commands with a config begin with: plugins, the config, its warnings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from easyssl.cli.environment import load_tensorflow
+from easyssl.cli.plugin import load_plugins
+
+if TYPE_CHECKING:
+    from easyssl.backbone.plan import Plan
+    from easyssl.config import Config
+
+
+def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
+    """Imports the plugins and reads the config that the command line names.
+
+    It is checked as far as that goes without TensorFlow, so that a mistake is answered at once. Warnings
+    go to stderr, one line each.
+
+    Raises:
+        UsageError: If a plugin cannot be imported.
+        ConfigError: If the config cannot be read or does not fit together.
+    """
+    from easyssl.backbone.plan import build_plan
+    from easyssl.config import load_config
+    from easyssl.data.features.spec import build_feature_specs
+    from easyssl.metrics import metrics_from_config
+
+    if args.plugins:
+        load_tensorflow()
+        load_plugins(args.plugins)
+    config = load_config(args.config, overrides=args.overrides, data_root=args.data_root)
+    config.refuse()
+    if not config.message.model_dir:
+        raise config.error("model_dir", "is not set, expected the folder to write checkpoints and exports to")
+    plan = build_plan(config, build_feature_specs(config))
+    metrics_from_config(config)
+    for warning in dict.fromkeys([*config.warnings, *plan.warnings]):
+        warn(warning)
+    return config, plan
+
+
+def warn(text: str) -> None:
+    """Prints a warning as one line on stderr."""
+    print(f"warning: {' '.join(text.split())}", file=sys.stderr)

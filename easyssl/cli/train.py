@@ -1,0 +1,62 @@
+"""`easyssl train`: trains, and resumes when it is run again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from easyssl.cli.arguments import add_config_arguments
+
+SUMMARY = "train, or go on where the last run of the same command stopped"
+DESCRIPTION = """\
+Trains the model of a config, evaluates it on the way and exports it in the end.
+
+Everything is written below the config's model_dir: checkpoints in ckpt/, metrics.jsonl and the exported
+model in export/. The same command again resumes exactly where the last one stopped.
+"""
+EPILOG = """\
+examples:
+  easyssl train samples/bst_on_taobao.config
+  easyssl train my.config --set train_config.num_steps=1000 --set model_dir=/tmp/try
+  easyssl train my.config --fresh         start over; what is in model_dir is put aside
+
+A signal (Ctrl-C, SIGTERM) lets the step end, writes a checkpoint and exits with code 143; a second
+signal stops at once.
+Set export_config.exporter_type to none to train without exporting.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of this command."""
+    add_config_arguments(parser)
+    parser.add_argument("--fresh", action="store_true", help="start over instead of resuming")
+    parser.add_argument(
+        "--allow-config-change",
+        action="store_true",
+        help="resume although the config is not the one that the checkpoints were made with",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    from easyssl.cli.environment import load_tensorflow
+    from easyssl.cli.session import load_and_plan
+    from easyssl.data.dataset import dataset_from_config
+
+    config, _ = load_and_plan(args)
+    for mode in ("train", "evaluate"):
+        dataset_from_config(config, mode)
+    load_tensorflow()
+    from easyssl.cli.model import export_trained
+    from easyssl.training import Preempted, load_trained, train
+
+    try:
+        train(config, fresh=args.fresh, allow_config_change=args.allow_config_change)
+    except Preempted as stopped:
+        print(f"{stopped}; the same command again goes on from there", file=sys.stderr)
+        return 143
+    exporter = config.message.export_config.exporter_type
+    if exporter != "none":
+        trained = load_trained(config, best=exporter == "best", allow_config_change=True)
+        print(export_trained(config, trained).instructions, end="")
+    return 0

@@ -1,0 +1,78 @@
+"""Exports the model of a config."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from easyssl.data.rows import Column
+from easyssl.export.saved_model import Exported, write_saved_model
+from easyssl.export.serving import ServingModule
+
+if TYPE_CHECKING:
+    from easyssl.config import Config
+
+
+def export_model(
+    model: tf.keras.Model,
+    config: Config,
+    columns: Mapping[str, Column],
+    rows: Mapping[str, np.ndarray],
+    step: int,
+    folder: pathlib.Path | None = None,
+) -> Exported:
+    """Exports a trained model as the config's `export_config` asks for.
+
+    Args:
+        model: A model of `easyssl.models.build_model`, with trained weights.
+        config: The config that it was built from.
+        columns: The columns of the input by name.
+        rows: Sample rows of at least the columns that the model reads: name -> `[n]`.
+        step: Training step of the weights.
+        folder: Folder of the versions; default `model_dir/export`.
+
+    Returns:
+        Where the export is and how to call it.
+
+    Raises:
+        ConfigError: If an asset file is not there.
+        UsageError: If a layer of a plugin cannot be served.
+
+    Example:
+        >>> export_model(model, config, columns, rows, step=1000).path  # doctest: +SKIP
+        PosixPath('/runs/bst/export/1')
+    """
+    options = config.message.export_config
+    transform = model.transform
+    assets = []
+    for i, name in enumerate(options.asset_files):
+        path = pathlib.Path(config.resolve_path(name, f"export_config.asset_files[{i}]"))
+        if not path.is_file():
+            raise config.error(f"export_config.asset_files[{i}]", f"there is no file {path}")
+        assets.append(path)
+
+    def predict(raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return model(transform(raw), training=False)
+
+    needed = [columns[name] for name in transform.columns]
+    module = ServingModule(predict, needed, model.variables, resources=[transform])
+    # Half precision rounds differently where the exported graph fuses operations.
+    half = tf.as_dtype(model.compute_dtype).size < tf.float32.size
+    tolerance = {"rtol": 2e-2, "atol": 2e-2} if half else {"rtol": 1e-4, "atol": 1e-5}
+    model_dir = pathlib.Path(config.resolve_path(config.message.model_dir, "model_dir"))
+    return write_saved_model(
+        module,
+        folder or model_dir / "export",
+        {c.name: rows[c.name] for c in needed},
+        name=model_dir.name,
+        step=step,
+        config_text=config.text(),
+        assets=assets,
+        keep=options.exports_to_keep,
+        check=options.verify,
+        **tolerance,
+    )

@@ -1,0 +1,80 @@
+"""Run as a script by `verify`: loads a SavedModel with TensorFlow alone and answers with its outputs.
+
+It must not import anything of easyssl; it makes sure of that itself. Request and reply are JSON on stdin and
+stdout; text travels as Latin-1, which keeps every byte.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+
+class _Refuse:
+    """Makes `import easyssl` fail."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Refuses our own package and leaves all others to the next finder."""
+        del path, target
+        if name.split(".")[0] == "easyssl":
+            raise ImportError("an exported model must load without easyssl")
+
+
+def answer(request: dict) -> dict:
+    """Loads the model, runs both signatures and looks every operation up among TensorFlow's own.
+
+    Args:
+        request: `path`; `ops`, names of operations; `columns`, name -> {argument, dtype, values}; `batches`,
+            a list of [first row, end] that the rows are sent in.
+
+    Returns:
+        `unknown`, the operations that this TensorFlow lacks; for each signature a list of name -> nested list
+        of numbers, one item a batch.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    unknown = [op for op in request["ops"] if not hasattr(tf.raw_ops, op)]
+    model = tf.saved_model.load(request["path"])
+    columns = {}
+    for name, column in request["columns"].items():
+        values = column["values"]
+        if column["dtype"] == "string":
+            columns[name] = np.array([v.encode("latin-1") for v in values], object)
+        else:
+            columns[name] = np.array(values, column["dtype"])
+    reply: dict = {"unknown": unknown, "serving_default": [], "serve_examples": []}
+    for first, end in request["batches"]:
+        rows = {name: values[first:end] for name, values in columns.items()}
+        tensors = {}
+        for name, values in rows.items():
+            dtype = tf.string if values.dtype == object else None
+            tensors[request["columns"][name]["argument"]] = tf.constant(values, dtype)
+        reply["serving_default"].append(_lists(model.signatures["serving_default"](**tensors)))
+        examples = tf.constant([_example(tf, rows, i) for i in range(end - first)], tf.string)
+        reply["serve_examples"].append(_lists(model.signatures["serve_examples"](examples=examples)))
+    return reply
+
+
+def _example(tf: object, rows: dict, index: int) -> bytes:
+    features = {}
+    for name, values in rows.items():
+        value = values[index]
+        if isinstance(value, bytes):
+            feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        elif values.dtype.kind == "f":
+            feature = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+        else:
+            feature = tf.train.Feature(int64_list=tf.train.Int64List(value=[int(value)]))
+        features[name] = feature
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def _lists(outputs: dict) -> dict:
+    return {name: value.numpy().tolist() for name, value in outputs.items()}
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the folder of this file, whose neighbours must not be importable by their bare names
+    sys.meta_path.insert(0, _Refuse())
+    print(json.dumps(answer(json.load(sys.stdin))))

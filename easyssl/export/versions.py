@@ -1,0 +1,114 @@
+"""Versioned folders: written beside, published by one rename, never overwritten."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+MANIFEST = "assets.extra/easyssl_export.json"
+
+
+def versions(folder: pathlib.Path) -> list[int]:
+    """Returns the version numbers below a folder, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir())
+
+
+@contextlib.contextmanager
+def unpublished(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a temporary folder beside the versions and removes what is left of it in the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"next.tmp-{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def publish(temporary: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Renames a finished folder to the next version number.
+
+    Args:
+        temporary: What `unpublished` gave, now complete.
+        folder: The folder of the versions.
+
+    Returns:
+        The new version's folder.
+    """
+    _sync(temporary)
+    number = max(versions(folder), default=0) + 1
+    while True:
+        target = folder / str(number)
+        try:
+            # A directory can only be renamed onto an empty one, so a version that another process has just
+            # published is never replaced; an existing empty one is skipped for the same reason.
+            if target.exists():
+                raise OSError(errno.EEXIST, "exists", str(target))
+            temporary.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            number += 1
+        else:
+            _sync_folder(folder)
+            return target
+
+
+def prune(folder: pathlib.Path, keep: int) -> list[pathlib.Path]:
+    """Deletes all but the newest versions that we wrote.
+
+    Args:
+        folder: The folder of the versions.
+        keep: How many to keep; 0 or less keeps all.
+
+    Returns:
+        What was deleted.
+    """
+    if keep <= 0:
+        return []
+    ours = [folder / str(n) for n in versions(folder) if (folder / str(n) / MANIFEST).is_file()]
+    deleted = ours[:-keep]
+    for path in deleted:
+        shutil.rmtree(path)
+    return deleted
+
+
+def write_manifest(folder: pathlib.Path, content: dict[str, Any]) -> None:
+    """Writes the manifest: the given content and the size and sha256 of every other file of the folder."""
+    files = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        files[path.relative_to(folder).as_posix()] = {
+            "bytes": len(data),
+            "sha256": hashlib.sha256(data).hexdigest(),
+        }
+    target = folder / MANIFEST
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps({**content, "files": files}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _sync(folder: pathlib.Path) -> None:
+    for path in [*folder.rglob("*"), folder]:
+        if path.is_dir():
+            _sync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,114 @@
+"""The command as a user meets it: help, versions, one line for every mistake, exit codes."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+import easyssl as package
+
+LINE = re.compile(r"[^\n]+\n\Z")
+
+
+def python(*words, cwd=None, env=None):
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | (env or {}),
+        check=False,
+    )
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+from easyssl.cli.main import main
+code = main(sys.argv[1:])
+assert "tensorflow" not in sys.modules, "TensorFlow was imported"
+sys.exit(code)
+"""
+
+
+def test_module_and_version():
+    done = python("-m", "easyssl", "--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"easyssl {package.__version__}\n", "")
+
+
+def test_help_names_every_command_and_needs_no_tensorflow():
+    done = python("-c", WITHOUT_TENSORFLOW, "--help")
+    assert done.returncode == 0 and done.stderr == ""
+    for command in ("check", "train", "evaluate", "predict", "export"):
+        assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["check", "train", "evaluate", "predict", "export"])
+def test_help_of_a_command(easyssl, command):
+    code, out, err = easyssl(command, "--help")
+    assert code == 0 and err == ""
+    assert out.startswith(f"usage: easyssl {command}") and f"examples:\n  easyssl {command}" in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_broken_config_is_answered_without_tensorflow(project):
+    path = project / "my.config"
+    path.write_text(path.read_text().replace('"MLP"', '"MPL"'))
+    done = python("-c", WITHOUT_TENSORFLOW, "train", path)
+    assert done.returncode == 2, done.stderr
+    assert LINE.match(done.stderr) and "my.config:" in done.stderr and "'MLP'" in done.stderr
+
+
+def test_keras_3_in_this_process_is_refused_in_one_line(project):
+    program = (
+        "import sys, tensorflow as tf; tf.keras.layers.Dense\n"
+        "from easyssl.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = python("-c", program, "check", project / "my.config", env={"TF_USE_LEGACY_KERAS": "0"})
+    assert done.returncode == 2
+    assert "TF_USE_LEGACY_KERAS=1" in done.stderr.splitlines()[-1]
+
+
+def test_a_defect_shows_its_traceback(easyssl, project, monkeypatch):
+    """A fault in our own code is not dressed up as the user's mistake."""
+    from easyssl.cli import check
+
+    monkeypatch.setattr(check, "run", lambda args: 1 / 0)
+    code, _, err = easyssl("check", project / "my.config")
+    assert code == 1
+    assert "ZeroDivisionError" in err and "this is a defect of easyssl" in err
+
+
+def test_what_the_machine_refuses_is_one_line(easyssl, project):
+    code, _, err = easyssl("check", project / "my.config", "--plan-only", "--plot", project / "no" / "g.svg")
+    assert code == 2 and LINE.match(err) and "the folder" in err
+
+
+def test_output_pipe_that_closes_early(project):
+    words = f"{sys.executable} -m easyssl --help | head -1"
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, check=False)
+    assert done.stderr == "" and done.stdout.startswith("usage: easyssl")
+
+
+def test_check_prints_the_plan(easyssl, project):
+    code, out, err = easyssl("check", project / "my.config", "--plan-only")
+    assert code == 0, err
+    for block in ("deep", "seq", "attended"):
+        assert block in out
+
+
+@pytest.mark.parametrize("suffix", ["svg", "dot", "mmd"])
+def test_check_draws_the_graph(easyssl, project, suffix):
+    file = project / f"graph.{suffix}"
+    code, _, err = easyssl("check", project / "my.config", "--plan-only", "--plot", file)
+    assert code == 0, err
+    assert "attended" in file.read_text()
+    assert [p.name for p in project.iterdir() if "tmp" in p.name] == []
+
+
+def test_check_builds_shapes_and_parameters(easyssl, project):
+    code, out, err = easyssl("check", project / "my.config")
+    assert code == 0, err
+    # MLP 9 -> 8 -> 4: kernels without bias, and four vectors of each batch normalisation.
+    assert str(9 * 8 + 4 * 8 + 8 * 4 + 4 * 4) in out
