@@ -20,19 +20,17 @@ feature_config {
 
 
 def test_setting_the_default_asks_for_nothing():
-    config = parse_config(
-        "train_config { sync_replicas: true optimizer_config { use_moving_average: false } }"
-    )
+    config = parse_config("train_config { sync_replicas: true force_restore_shape_compatible: false }")
     assert config.warnings == [] and config.refused == ()
 
 
 def test_what_would_change_results_is_refused_only_when_asked():
-    text = """train_config { optimizer_config { use_moving_average: true } }
+    text = """train_config { force_restore_shape_compatible: true }
 data_config { input_type: KafkaInput }
 model_config { kd { pred_name: 'logits' } dssm { temperature: 2 } loss_weight_strategy: Random }"""
     config = parse_config(text, "a.config")
     assert {finding.path for finding in config.refused} == {
-        "train_config.optimizer_config[0].use_moving_average",
+        "train_config.force_restore_shape_compatible",
         "data_config.input_type",
         "model_config.dssm",
         "model_config.kd",
@@ -43,7 +41,7 @@ model_config { kd { pred_name: 'logits' } dssm { temperature: 2 } loss_weight_st
         ConfigError, match=r"a.config:2:15: data_config.input_type: not supported: KafkaInput: "
     ):
         config.refuse("data_config")
-    with pytest.raises(ConfigError, match="use_moving_average: not supported: averaged weights"):
+    with pytest.raises(ConfigError, match="force_restore_shape_compatible: not supported: checkpoints"):
         config.refuse()
 
 
