@@ -97,7 +97,7 @@ def read_checkpoint(path: pathlib.Path) -> Checkpoint:
     return Checkpoint(path, int(manifest["step"]), manifest)
 
 
-def _no_hook(file: str) -> None:
+def no_hook(file: str) -> None:
     """Does nothing with the name of a file about to be written."""
 
 
@@ -117,7 +117,7 @@ class CheckpointFolder:
         folder: pathlib.Path,
         keep: int = 10,
         report: Callable[[str], None] = print,
-        on_write: Callable[[str], None] = _no_hook,
+        on_write: Callable[[str], None] = no_hook,
     ) -> None:
         self.folder = folder
         self.keep = keep

@@ -52,6 +52,29 @@ def replace_text(path: pathlib.Path, text: str) -> None:
     sync_folder(path.parent)
 
 
+def put_aside(folder: pathlib.Path, names: tuple[str, ...]) -> pathlib.Path | None:
+    """Moves entries of a folder into a new folder `before-<n>` inside it.
+
+    Args:
+        folder: The folder.
+        names: Entries to move; those that are not there are passed over.
+
+    Returns:
+        The new folder, None if there was nothing to move.
+    """
+    present = [folder / name for name in names if (folder / name).exists()]
+    if not present:
+        return None
+    number = 1
+    while (folder / f"before-{number}").exists():
+        number += 1
+    target = folder / f"before-{number}"
+    target.mkdir()
+    for path in present:
+        os.rename(path, target / path.name)
+    return target
+
+
 def remove_folder(folder: pathlib.Path) -> None:
     """Removes a folder so that a reader sees it whole or not at all."""
     doomed = folder.with_name(f"{folder.name}.old-{os.getpid()}")

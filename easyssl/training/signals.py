@@ -11,6 +11,10 @@ from typing import Any
 EXIT_CODE = 143
 
 
+class Preempted(Exception):
+    """A signal stopped the run after a checkpoint was written; the same command goes on from there."""
+
+
 class StopSignals:
     """Turns SIGTERM and SIGINT into a request inside a `with` block; a second one ends the process at once.
 

@@ -19,7 +19,8 @@ from easyssl.training.optimizers.ftrl import Ftrl
 from easyssl.training.optimizers.momentum import Momentum, MomentumW
 from easyssl.training.optimizers.rmsprop import RMSProp
 from easyssl.training.optimizers.rule import UpdateRule
-from easyssl.training.schedules import Schedule, schedule_from_config
+from easyssl.training.schedule_config import schedule_from_config
+from easyssl.training.schedules import Schedule
 
 # Member of the config's oneof -> class and the constructor's arguments besides the rate (ours: the config's).
 _ADAM = {"beta1": "beta1", "beta2": "beta2"}

@@ -1,0 +1,135 @@
+"""Scoring rows: metrics of a data set, and predictions row by row."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.training.labels import Labels
+from easyssl.training.pipeline import Batch, Prefetcher, Preparation
+from easyssl.training.step import Inputs, inputs_of, open_inputs, predict_function
+
+
+class Evaluator:
+    """Computes the metrics of a model on a data set, as often as asked.
+
+    Args:
+        model: A model with `compute_losses`, `transform` and `label_names`.
+        dataset: One pass of the evaluation rows; read from its beginning each time.
+        metrics: Metrics to compute.
+        labels: Which columns are labels and weights.
+        max_batches: Batches to read at most; None reads all.
+        prefetch: Batches to prepare ahead.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        dataset: Any,
+        metrics: Sequence[Any],
+        labels: Labels,
+        max_batches: int | None = None,
+        prefetch: int = 8,
+    ) -> None:
+        self.model = model
+        self.dataset = dataset
+        self.metrics = list(metrics)
+        self.max_batches = max_batches
+        self.prefetch = prefetch
+        self._preparation = Preparation(model.transform, labels)
+        self._compiled: Any = None
+
+    @classmethod
+    def from_config(cls, config: Any, model: keras.Model, files: str | None = None) -> Evaluator:
+        """Makes the evaluator that `eval_config` asks for.
+
+        Args:
+            config: A `Config`.
+            model: Its model.
+            files: Files or globs, separated by commas; by default the config's evaluation files.
+
+        Raises:
+            ConfigError: If the config names no evaluation files or a metric does not fit the model.
+        """
+        from easyssl.data.dataset import dataset_from_config
+        from easyssl.metrics import metrics_from_config
+
+        message = config.message
+        limit = message.eval_config.num_examples
+        return cls(
+            model,
+            dataset_from_config(config, "evaluate", paths=files),
+            metrics_from_config(config),
+            Labels.from_config(config, model.label_names),
+            math.ceil(limit / message.data_config.batch_size) if limit else None,
+            message.data_config.prefetch_size,
+        )
+
+    def run(self) -> dict[str, float]:
+        """Returns the metrics by name, and the mean of each supervised loss by its name.
+
+        Raises:
+            DataError: If a row cannot be read.
+            TrainingError: If a prediction is not finite.
+        """
+        for metric in self.metrics:
+            metric.reset()
+        sums: dict[str, float] = {}
+        rows = 0
+        source = itertools.islice(self.dataset.batches(), self.max_batches)
+        with Prefetcher(source, self._preparation, self.prefetch) as batches:
+            for batch in batches:
+                predictions, losses = self._predict(batch)
+                for metric in self.metrics:
+                    label = batch.labels[getattr(metric, "label", None) or self.model.label_names[0]]
+                    metric.update(label.numpy(), predictions, columns=batch.raw.columns)
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + value * batch.rows
+                rows += batch.rows
+        results = {metric.name: float(metric.result()) for metric in self.metrics}
+        return {**results, **{name: total / rows for name, total in sums.items() if name not in results}}
+
+    def _predict(self, batch: Batch) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+        if self._compiled is None:
+            signature = open_inputs(batch, self._preparation.signature())
+            self._compiled = tf.function(self._graph, input_signature=[signature])
+        predictions, losses = self._compiled(inputs_of(batch))
+        return (
+            {name: value.numpy() for name, value in predictions.items()},
+            {name: float(value) for name, value in losses.items()},
+        )
+
+    def _graph(self, inputs: Inputs) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        losses = self.model.compute_losses(
+            inputs["features"], inputs["labels"], inputs.get("weights"), training=False
+        )
+        return dict(losses.predictions), dict(losses.unweighted)
+
+
+def predict(
+    model: keras.Model, dataset: Any, prefetch: int = 8
+) -> Iterator[tuple[Any, dict[str, np.ndarray]]]:
+    """Yields each raw batch of a data set with the model's predictions.
+
+    Args:
+        model: A model with `transform`.
+        dataset: The rows.
+        prefetch: Batches to prepare ahead.
+
+    Yields:
+        The raw batch, and the predictions `[batch, ...]` by name.
+
+    Raises:
+        DataError: If a row cannot be read.
+    """
+    preparation = Preparation(model.transform, labels=None)
+    compiled = predict_function(model, preparation.signature())
+    with Prefetcher(dataset.batches(), preparation, prefetch) as batches:
+        for batch in batches:
+            yield batch.raw, {name: value.numpy() for name, value in compiled(batch.features).items()}

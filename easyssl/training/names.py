@@ -1,0 +1,38 @@
+"""Names for the variables of a model, the same in every process that builds it."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from tensorflow import keras
+
+
+def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
+    """Returns all variables of a model by name: weights, moving statistics, states of random layers.
+
+    Args:
+        model: A model that has its variables.
+
+    Returns:
+        Name without `:0` -> variable, in the model's order. A name that occurs again gets `#2`, `#3`, ...
+    """
+    named: dict[str, tf.Variable] = {}
+    seen: set[int] = set()
+    for variable in model.weights:
+        if id(variable) not in seen:
+            seen.add(id(variable))
+            named[_free(variable.name.split(":")[0], named)] = variable
+    for layer in model.submodules:
+        # Random layers of Keras itself (such as dropout inside a GRU) keep a generator that is no weight.
+        generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
+        if generator is not None and id(generator) not in seen:
+            seen.add(id(generator))
+            named[_free(f"{layer.name}/random_generator", named)] = generator.state
+    return named
+
+
+def _free(name: str, taken: dict[str, tf.Variable]) -> str:
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}#{number}"
+    return candidate

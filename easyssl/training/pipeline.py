@@ -1,0 +1,156 @@
+"""Batches made ready by a thread while the model works on the ones before."""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+import tensorflow as tf
+
+from easyssl.errors import DataError, InputError
+from easyssl.training.labels import Labels, place
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """A batch that is ready for the model.
+
+    Attributes:
+        raw: The rows as they were read, with the position after them in `raw.cursor`.
+        features: Transformed features by name.
+        labels: `[batch]` by label column; empty when predicting.
+        weights: `[batch]` float32; None without a weight column.
+    """
+
+    raw: Any
+    features: dict[str, tf.Tensor]
+    labels: dict[str, tf.Tensor]
+    weights: tf.Tensor | None
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.raw.lines)
+
+
+class Preparation:
+    """Turns raw batches into batches: the feature transform, the labels and the weights.
+
+    Args:
+        transform: A `FeatureTransform`.
+        labels: Which columns are labels and weights, or None when predicting.
+    """
+
+    def __init__(self, transform: Any, labels: Labels | None) -> None:
+        self.transform = transform
+        self.labels = labels
+        self._compiled = tf.function(transform, input_signature=[transform.signature()])
+
+    def signature(self) -> dict[str, tf.TensorSpec]:
+        """Returns the type and shape of each feature; the batch and the length of sequences are open."""
+        return self._compiled.get_concrete_function().structured_outputs
+
+    def __call__(self, raw: Any) -> Batch:
+        """Prepares one batch.
+
+        Raises:
+            DataError: If a cell is not what its feature or label needs; the message names file and line.
+        """
+        columns = {name: raw.columns[name] for name in self.transform.columns}
+        with tf.device("/CPU:0"):
+            try:
+                features = self._compiled(
+                    {
+                        name: tf.convert_to_tensor(columns[name], spec.dtype)
+                        for name, spec in self.transform.signature().items()
+                    }
+                )
+            except tf.errors.InvalidArgumentError:
+                bad = self.transform.find_bad_cell(columns)
+                if bad is None:
+                    raise
+                raise DataError(f"{place(raw, bad.row)}: {bad}") from None
+            if self.labels is None:
+                return Batch(raw, features, {}, None)
+            labels = {name: tf.constant(value) for name, value in self.labels.labels(raw).items()}
+            weights = self.labels.weights(raw)
+            return Batch(raw, features, labels, None if weights is None else tf.constant(weights))
+
+
+class Prefetcher(Generic[In, Out]):
+    """Iterates over prepared items that a thread makes ahead of time.
+
+    An error in the thread is raised by the iteration, at the place of the item that failed. Leaving the
+    `with` block ends the thread, also in the middle of the data.
+
+    Args:
+        source: What to prepare, in order.
+        prepare: Makes an item ready; runs in the thread.
+        capacity: How many items may wait.
+
+    Example:
+        >>> with Prefetcher(range(3), lambda x: x * x, capacity=2) as items:
+        ...     list(items)
+        [0, 1, 4]
+    """
+
+    def __init__(self, source: Iterable[In], prepare: Callable[[In], Out], capacity: int) -> None:
+        self._source = source
+        self._prepare = prepare
+        self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(max(1, capacity))
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
+
+    def __enter__(self) -> Prefetcher[In, Out]:
+        """Starts the thread."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends the thread and waits for it."""
+        self._closed.set()
+        while self._thread.is_alive():
+            try:  # a thread that waits for room in the queue
+                self._queue.get_nowait()
+            except queue.Empty:
+                pass
+            self._thread.join(timeout=0.01)
+
+    def __iter__(self) -> Iterator[Out]:
+        """Yields the prepared items."""
+        while True:
+            kind, value = self._queue.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                raise value
+            yield value
+
+    def _run(self) -> None:
+        try:
+            for item in self._source:
+                if self._closed.is_set():
+                    return
+                self._put("item", self._prepare(item))
+            self._put("end", None)
+        except InputError as error:
+            self._put("error", error.with_traceback(None))
+        except BaseException as error:
+            self._put("error", error)
+
+    def _put(self, kind: str, value: Any) -> None:
+        while not self._closed.is_set():
+            try:
+                self._queue.put((kind, value), timeout=0.1)
+                return
+            except queue.Full:
+                continue
