@@ -20,6 +20,9 @@ _STORED = {
     "DOUBLE": ("float_list", "float32"),
     "STRING": ("bytes_list", "string"),
 }
+# An Example is its field `features`, so it starts with that field's tag. Other bytes, such as text, may parse
+# as an Example of unknown fields, which would read as a row of empty cells.
+_FEATURES_FIELD = b"\x0a"
 
 
 def parse_examples(
@@ -43,10 +46,12 @@ def parse_examples(
         column.name: tf.io.FixedLenFeature([], _STORED[column.type][1], _stored_default(column))
         for column in columns
     }
+    if not all(record.startswith(_FEATURES_FIELD) for record in records):
+        return _parse_each(records, columns)
     try:
         with tf.device("/CPU:0"):
             parsed = tf.io.parse_example(object_array(records), spec)
-    except tf.errors.InvalidArgumentError:
+    except (tf.errors.InvalidArgumentError, UnicodeDecodeError):  # the second where the message quotes bytes
         return _parse_each(records, columns)
     return _check_values({name: tensor.numpy() for name, tensor in parsed.items()}, columns)
 
@@ -95,7 +100,10 @@ def _parse_each(
     for index, record in enumerate(records):
         row = dict(defaults)
         try:
-            features = Example.FromString(record).features.feature
+            example = Example.FromString(record)
+            if not example.HasField("features"):
+                raise DecodeError
+            features = example.features.feature
         except DecodeError:
             bad.append((index, "bad_record", f"the record's {len(record)} bytes are not a tf.train.Example"))
             features = {}
