@@ -10,6 +10,7 @@ generated code, which is bound to one protobuf version, is needed to use it. Run
 from __future__ import annotations
 
 import pathlib
+import subprocess
 import sys
 import tempfile
 
@@ -24,26 +25,21 @@ def compile_protos(*, with_comments: bool = False) -> bytes:
         with_comments: Whether the comments are kept; the reference documentation is made from them.
 
     Raises:
-        RuntimeError: If protoc rejects a file; it has printed the place.
+        RuntimeError: If protoc is not installed or rejects a file; the text says where.
     """
-    import grpc_tools
-    from grpc_tools import protoc
-
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "set.desc"
+        # In a process of its own, because the compiler's copy of protobuf and TensorFlow's crash each other.
+        command = [sys.executable, "-m", "grpc_tools.protoc"]
         # The virtual prefix keeps short file names such as "model.proto" from meeting those of other
         # packages in the process-wide descriptor pool.
-        arguments = [
-            "protoc",
-            f"--proto_path=easyssl={HERE}",
-            f"--proto_path={pathlib.Path(grpc_tools.__file__).parent / '_proto'}",
-            f"--descriptor_set_out={out}",
-        ]
+        command += [f"--proto_path=easyssl={HERE}", f"--descriptor_set_out={out}"]
         if with_comments:
-            arguments.append("--include_source_info")
-        arguments += sorted(f"easyssl/{path.name}" for path in HERE.glob("*.proto"))
-        if protoc.main(arguments) != 0:
-            raise RuntimeError("protoc rejected a .proto file")
+            command.append("--include_source_info")
+        command += sorted(f"easyssl/{path.name}" for path in HERE.glob("*.proto"))
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr.strip())
         return out.read_bytes()
 
 
