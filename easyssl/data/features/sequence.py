@@ -39,9 +39,13 @@ class SequenceTransform(tf.Module):
         self.length_buckets = length_buckets or LengthBuckets()
         # A pooled sequence is pooled whole; max_seq_len concerns sequences that stay sequences.
         self.limit = 0 if spec.sequence_combiner else spec.max_seq_len
-        self.ids = None
-        if spec.buckets is not None and spec.buckets.kind != "boundaries":
-            self.ids = IdMap(spec.buckets, spec.precision)
+        self.id_map = None
+        self.boundaries: tuple[float, ...] = ()
+        if spec.buckets is not None and spec.buckets.kind == "boundaries":
+            self.boundaries = spec.buckets.boundaries
+        elif spec.buckets is not None:
+            self.id_map = IdMap(spec.buckets, spec.precision)
+        self.any_text = spec.buckets is not None and spec.buckets.kind in ("hash", "vocabulary")
         self.scale = Scale(spec)
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -52,72 +56,69 @@ class SequenceTransform(tf.Module):
         """
         spec = self.spec
         cells = as_text(raw[spec.inputs[0]], spec.precision)
-        batch = tf.shape(cells)[0]
-        if self.ids is not None and self.ids.kind != "integer" and not spec.seq_multi_sep:
-            return self._text_steps(cells, batch)
-        places, steps = split_whole(cells, spec.separator, self.limit)
-        if spec.empty_sequence == "NO_STEP":
-            full = tf.gather(tf.not_equal(cells, ""), places[:, 0])
-            places, steps = tf.boolean_mask(places, full), tf.boolean_mask(steps, full)
-        if spec.kind == "value_sequence":
-            return self._numbers(places, steps, batch)
         if spec.seq_multi_sep:
-            return self._several_per_step(places, steps, batch)
-        lengths = count_rows(places, batch)
-        ids = pad(places, self._to_ids(steps), [batch, self._padded(lengths)], -1)
-        return {spec.name: ids, f"{spec.name}/length": lengths}
-
-    def _text_steps(self, cells: tf.Tensor, batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The fast way for steps that any text is good for: unwanted steps are mapped, then cut away.
-
-        Dropping them first would copy every string of the batch once more.
-        """
-        spec = self.spec
-        pieces = tf.raw_ops.StringSplitV2(
-            input=cells, sep=spec.separator, maxsplit=self.limit if self.limit else -1
-        )
-        columns = tf.cast(pieces.shape[1], tf.int32)
-        padded = self._padded(columns)
-        ids = pad(pieces.indices, self._to_ids(pieces.values), [batch, tf.maximum(columns, padded)], -1)
-        ids = ids[:, :padded]
+            return self._several_per_step(cells)
+        empty = None
         if spec.empty_sequence == "NO_STEP":
-            ids = tf.where(tf.equal(cells, "")[:, tf.newaxis], -tf.ones_like(ids), ids)
-        lengths = tf.math.count_nonzero(ids >= 0, axis=1, dtype=tf.int32)
-        return {spec.name: ids, f"{spec.name}/length": lengths}
+            empty = tf.equal(cells, "")
+            cells = tf.where(empty, tf.constant("0"), cells)  # anything that can be read, and is then cleared
+        steps, lengths = self._numbers(cells) if spec.kind == "value_sequence" else self._ids(cells)
+        if empty is not None:
+            padding = tf.constant(-1 if steps.dtype == tf.int64 else 0, steps.dtype)
+            steps = tf.where(empty[:, tf.newaxis], padding, steps)
+            lengths = tf.where(empty, 0, lengths)
+        return {spec.name: steps, f"{spec.name}/length": lengths}
+
+    def _ids(self, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        places, steps, columns = split_whole(cells, self.spec.separator, self.limit)
+        if self.limit and not self.any_text:
+            # The unread rest of a long cell is no number. Dropping it copies all strings, so only if need be.
+            places, steps = tf.cond(
+                columns > self.limit, lambda: self._kept(places, steps), lambda: (places, steps)
+            )
+        padded = self._padded(columns)
+        batch = tf.shape(cells)[0]
+        ids = pad(places, self._to_ids(steps), [batch, tf.maximum(columns, padded)], -1)[:, :padded]
+        return ids, tf.math.count_nonzero(ids >= 0, axis=1, dtype=tf.int32)
+
+    def _kept(self, places: tf.Tensor, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        keep = places[:, 1] < self.limit
+        return tf.boolean_mask(places, keep), tf.boolean_mask(steps, keep)
 
     def _to_ids(self, steps: tf.Tensor) -> tf.Tensor:
-        if self.ids is not None:
-            return self.ids(steps)
-        return bucketize(self.scale(tf.strings.to_number(steps, tf.float32)), self.spec.buckets.boundaries)
+        if self.id_map is not None:
+            return self.id_map(steps)
+        return bucketize(self.scale(tf.strings.to_number(steps, tf.float32)), self.boundaries)
 
-    def _padded(self, lengths: tf.Tensor) -> tf.Tensor:
-        """Rounds up the longest of `lengths`, which may be one number."""
-        longest = tf.reduce_max(tf.concat([tf.reshape(lengths, [-1]), [0]], 0))
+    def _padded(self, longest: tf.Tensor) -> tf.Tensor:
         padded = self.length_buckets(longest)
         return tf.minimum(padded, self.limit) if self.limit else padded
 
-    def _numbers(self, places: tf.Tensor, steps: tf.Tensor, batch: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _numbers(self, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         spec = self.spec
-        lengths = count_rows(places, batch)
+        places, steps, columns = split_whole(cells, spec.separator)
         check = tf.debugging.Assert(
-            tf.reduce_all(lengths <= spec.sequence_length),
+            columns <= spec.sequence_length,
             [f"feature '{spec.name}': a sequence is longer than sequence_length {spec.sequence_length}"],
         )
         with tf.control_dependencies([check] if check is not None else []):
             values = self.scale(tf.strings.to_number(steps, tf.float32))
-        values = pad(places, values, [batch, spec.sequence_length], 0.0)
-        return {spec.name: values, f"{spec.name}/length": lengths}
+        batch = tf.shape(cells)[0]
+        return pad(places, values, [batch, spec.sequence_length], 0.0), count_rows(places, batch)
 
-    def _several_per_step(
-        self, places: tf.Tensor, steps: tf.Tensor, batch: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """A row ends with its last step that has a value."""
+    def _several_per_step(self, cells: tf.Tensor) -> dict[str, tf.Tensor]:
+        """A row ends with its last step that has a value, so an empty cell has length 0 anyway."""
         spec = self.spec
+        batch = tf.shape(cells)[0]
+        places, steps, _ = split_whole(cells, spec.separator, self.limit)
+        if self.limit:
+            places, steps = self._kept(places, steps)
         inner, values = split_any(steps, spec.seq_multi_sep)
         places = tf.gather(places, inner[:, 0])
         lengths = tf.math.unsorted_segment_max(tf.cast(places[:, 1], tf.int32) + 1, places[:, 0], batch)
         lengths = tf.maximum(lengths, 0)
         most = tf.reduce_max(tf.concat([tf.cast(inner[:, 1], tf.int32) + 1, [0]], 0))
         places = tf.concat([places, inner[:, 1:]], axis=1)
-        shape = [batch, self._padded(lengths), next_power_of_two(most)]
+        longest = tf.reduce_max(tf.concat([lengths, [0]], 0))
+        shape = [batch, self._padded(longest), next_power_of_two(most)]
         return {spec.name: pad(places, self._to_ids(values), shape, -1), f"{spec.name}/length": lengths}

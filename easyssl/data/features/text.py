@@ -25,13 +25,18 @@ class IdMap(tf.Module):
         buckets: Of kind `"hash"`, `"vocabulary"` or `"integer"`.
         precision: Digits after the point when floats are read as text.
 
+    Raises:
+        ValueError: If there are no buckets.
+
     Example:
         >>> IdMap(Buckets("hash", 1000))(tf.constant(["a", "1", ""])).numpy().tolist()
         [939, 849, 263]
     """
 
-    def __init__(self, buckets: Buckets, precision: int = -1):
+    def __init__(self, buckets: Buckets | None, precision: int = -1):
         super().__init__(name="id_map")
+        if buckets is None:
+            raise ValueError("ids need buckets, such as a hash size or a vocabulary")
         self.kind = buckets.kind
         self.size = buckets.size
         self.precision = precision
@@ -68,23 +73,20 @@ def split_any(cells: tf.Tensor, separators: str) -> tuple[tf.Tensor, tf.Tensor]:
     return pieces.indices, pieces.values
 
 
-def split_whole(cells: tf.Tensor, separator: str, limit: int = 0) -> tuple[tf.Tensor, tf.Tensor]:
+def split_whole(cells: tf.Tensor, separator: str, limit: int = 0) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Splits at every occurrence of `separator`; empty pieces are kept, so `""` is one piece.
 
     Args:
         cells: Strings `[batch]`.
         separator: One or more characters.
-        limit: Keep the first `limit` pieces of each cell; 0 keeps all.
+        limit: Split off the first `limit` pieces of each cell and leave the rest, if any, in one further
+            piece; 0 splits all.
 
     Returns:
-        As for `split_any`.
+        Places and pieces as for `split_any`, and the largest number of pieces, an int32 scalar.
     """
-    # maxsplit leaves the unread rest of a long cell in one piece, which is then dropped.
     pieces = tf.raw_ops.StringSplitV2(input=cells, sep=separator, maxsplit=limit if limit else -1)
-    if not limit:
-        return pieces.indices, pieces.values
-    keep = pieces.indices[:, 1] < limit
-    return tf.boolean_mask(pieces.indices, keep), tf.boolean_mask(pieces.values, keep)
+    return pieces.indices, pieces.values, tf.cast(pieces.shape[1], tf.int32)
 
 
 def count_rows(places: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
@@ -118,7 +120,7 @@ class LengthBuckets:
         boundaries: Increasing lengths. Beyond the last one, and without any, multiples of 8.
 
     Example:
-        >>> LengthBuckets()(tf.constant(9)).numpy(), LengthBuckets((10, 50))(tf.constant(11)).numpy()
+        >>> int(LengthBuckets()(tf.constant(9))), int(LengthBuckets((10, 50))(tf.constant(11)))
         (16, 50)
     """
 
