@@ -59,7 +59,9 @@ class ParquetReader:
         chunk_rows: int = 8192,
     ) -> None:
         try:
+            import pyarrow.compute
             import pyarrow.parquet
+            import pyarrow.types
         except ImportError:
             raise UsageError("reading Parquet needs pyarrow: pip install 'easyssl[parquet]'") from None
         self._pyarrow = pyarrow
