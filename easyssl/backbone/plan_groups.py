@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from easyssl.backbone.plan_reader import Reader
 from easyssl.backbone.plan_types import GroupPlan, InputLayerPlan
+from easyssl.data.features.names import expand_name
 from easyssl.errors import nearest
-
-_RANGE = re.compile(r"(?P<stem>[^\[\]]*)\[(?P<first>\d{1,9})-(?P<last>\d{1,9})\](?P<rest>[^\[\]]*)")
-_MAX_RANGE = 10_000
 
 
 def read_groups(reader: Reader, model: Any, features: Mapping[str, Any]) -> dict[str, GroupPlan]:
@@ -37,17 +34,9 @@ def read_groups(reader: Reader, model: Any, features: Mapping[str, Any]) -> dict
             raise reader.error(path, "a feature group needs a group_name")
         if name in groups:
             raise reader.error(f"{path}.group_name", f"there already is a feature group '{name}'")
-        wide_deep = message.DESCRIPTOR.fields_by_name["wide_deep"].enum_type.values_by_number
-        side = wide_deep[message.wide_deep].name
-        if side not in ("DEEP", "WIDE"):
-            raise reader.error(f"{path}.wide_deep", f"a group is DEEP or WIDE, found {side}; make two groups")
-        if message.sequence_features:
-            raise reader.error(
-                f"{path}.sequence_features",
-                "target attention in a feature group is not supported; use a block that reads the group with "
-                "output_seq_and_normal_feature",
-            )
-        groups[name] = GroupPlan(name, side == "WIDE", _features(reader, message, path, features), path)
+        sides = message.DESCRIPTOR.fields_by_name["wide_deep"].enum_type.values_by_name
+        wide = message.wide_deep == sides["WIDE"].number
+        groups[name] = GroupPlan(name, wide, _features(reader, message, path, features), path)
     return groups
 
 
@@ -98,26 +87,16 @@ def _features(reader: Reader, message: Any, path: str, features: Mapping[str, An
     found: list[str] = []
     for index, pattern in enumerate(message.feature_names):
         place = f"{path}.feature_names[{index}]"
-        names = [pattern] if pattern in features else _expand(reader, pattern, place)
+        try:
+            names = expand_name(pattern)
+        except ValueError as error:
+            raise reader.error(place, str(error)) from None
         for name in names:
             if name not in features:
-                raise reader.error(place, f"there is no feature '{name}'{nearest(name, features)}")
+                raise reader.error(place, f"no feature is called '{name}'{nearest(name, features)}")
             if name in found:
                 raise reader.error(place, f"feature '{name}' is listed twice in group '{message.group_name}'")
             found.append(name)
     if not found:
         raise reader.error(path, f"feature group '{message.group_name}' has no feature_names")
     return tuple(found)
-
-
-def _expand(reader: Reader, pattern: str, place: str) -> Iterator[str]:
-    """Yields `abc1`, `abc2`, `abc3` for `abc[1-3]`, and a name without a range as it is."""
-    match = _RANGE.fullmatch(pattern)
-    if match is None:
-        yield pattern
-        return
-    first, last = int(match["first"]), int(match["last"])
-    if not first <= last < first + _MAX_RANGE:
-        raise reader.error(place, f"'{pattern}' is no range of 1 to {_MAX_RANGE} features")
-    for number in range(first, last + 1):
-        yield f"{match['stem']}{number}{match['rest']}"
