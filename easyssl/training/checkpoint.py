@@ -141,7 +141,7 @@ class CheckpointFolder:
         Raises:
             CheckpointError: If there are checkpoints and every one is damaged.
         """
-        damaged = []
+        damaged: list[str] = []
         for step in self.steps():
             damage = find_damage(self.path(step))
             if damage is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from typing import TextIO
@@ -18,21 +17,31 @@ class Progress:
 
     Args:
         total_steps: Number of the last step, None if it is not known.
-        start_step: Step that the run begins after.
         stream: Where to write.
     """
 
-    def __init__(self, total_steps: int | None, start_step: int = 0, stream: TextIO | None = None) -> None:
+    def __init__(self, total_steps: int | None, stream: TextIO) -> None:
         self.total_steps = total_steps
-        self.stream = sys.stderr if stream is None else stream
-        self._interactive = self.stream.isatty()
-        self._start = self._shown = self._mark = time.monotonic()
-        self._start_step = start_step
-        self._rows = self._mark_rows = 0
+        self.stream = stream
+        self._interactive = stream.isatty()
+        self._shown = 0.0
         self._open = False
+        self.start(0)
+
+    def start(self, step: int) -> None:
+        """Begins after a step."""
+        self._start_step = step
+        self._begin = self._mark = time.monotonic()
+        self._rows = self._mark_rows = 0
+        self._counted = False
 
     def count(self, rows: int) -> None:
-        """Adds the rows of a step."""
+        """Adds the rows of a step. The first step builds the graph; the time is taken from its end on."""
+        if not self._counted:
+            self._counted = True
+            self._begin = self._mark = time.monotonic()
+            self._start_step += 1
+            return
         self._rows += rows
 
     def rows_per_second(self) -> float:
@@ -47,7 +56,7 @@ class Progress:
         now = time.monotonic()
         if self._interactive and now - self._shown > _REFRESH_SECONDS:
             self._shown = now
-            speed = self._rows / max(now - self._start, 1e-9)
+            speed = self._rows / max(now - self._begin, 1e-9)
             self.stream.write(f"\r{self.line(step, {'loss': loss}, speed)}\x1b[K")
             self.stream.flush()
             self._open = True
@@ -79,7 +88,7 @@ class Progress:
         parts.append(f"{speed:,.0f} rows/s")
         done = step - self._start_step
         if self.total_steps and done > 0:
-            seconds = (time.monotonic() - self._start) / done * (self.total_steps - step)
+            seconds = (time.monotonic() - self._begin) / done * (self.total_steps - step)
             parts.append(f"{duration(seconds)} left")
         return "  ".join(parts)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from easyssl.training.files import replace_text
+from easyssl.training.files import replace_text, sync_file
 
 
 class Records:
@@ -53,8 +52,7 @@ class Records:
     def sync(self) -> None:
         """Makes the records survive a power failure; call it before a checkpoint that counts on them."""
         if self.path.exists():
-            with open(self.path, "rb") as file:
-                os.fsync(file.fileno())
+            sync_file(self.path)
 
 
 def _step_of(line: str) -> int | None:

@@ -83,6 +83,11 @@ class RunState:
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     window: Window = dataclasses.field(default_factory=Window)
 
+    @property
+    def epoch(self) -> int:
+        """Number of full passes over the data."""
+        return 0 if self.cursor is None else int(self.cursor["epoch"])
+
     def as_dict(self) -> dict[str, Any]:
         """Returns a JSON value."""
         return dataclasses.asdict(self)

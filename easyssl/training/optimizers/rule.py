@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import tensorflow as tf
 
 from easyssl.training.optimizers.averages import MovingAverages
 from easyssl.training.optimizers.base import RowOptimizer
 
-Gradient = tf.Tensor | tf.IndexedSlices | None
+Gradient: TypeAlias = "tf.Tensor | tf.IndexedSlices | None"
 
 
 def unique_rows(gradient: Gradient) -> Gradient:
