@@ -114,9 +114,9 @@ def test_boundaries_are_sorted():
 
 
 def test_number_of_buckets_makes_equal_intervals():
-    spec = specs_of(
-        'features { input_names: "price" feature_type: RawFeature num_buckets: 4 max_val: 10 }'
-    )["price"]
+    spec = specs_of('features { input_names: "price" feature_type: RawFeature num_buckets: 4 max_val: 10 }')[
+        "price"
+    ]
     assert spec.buckets.boundaries == (0.0, 0.25, 0.5, 0.75)
     assert spec.rows == 5
 
@@ -129,9 +129,7 @@ def test_vector_buckets_have_rows_for_each_component():
 
 
 def test_shared_names_clone_the_feature():
-    specs = specs_of(
-        'features { input_names: "user" shared_names: ["tags", "hist"] hash_bucket_size: 10 }'
-    )
+    specs = specs_of('features { input_names: "user" shared_names: ["tags", "hist"] hash_bucket_size: 10 }')
     assert {name: spec.inputs for name, spec in specs.items()} == {
         "user": ("user",),
         "tags": ("tags",),
