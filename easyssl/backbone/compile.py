@@ -40,8 +40,8 @@ class Backbone(keras.layers.Layer):
 
     Returns:
         The value of the plan's outputs: usually `[batch, dim]`, a list with `output_blocks`. With
-        `return_blocks`, a tuple of that and a dict with the value of every block that was computed, by `block`
-        or `package/block`.
+        `return_blocks`, a tuple of that and a dict with the value of every block that was computed, by
+        `block` or `package/block`.
 
     Example:
         >>> backbone = Backbone(plan, specs, config)  # doctest: +SKIP
@@ -61,7 +61,7 @@ class Backbone(keras.layers.Layer):
         super().__init__(**kwargs)
         self.plan = plan
         self.blames = False
-        """Whether errors are rewritten to name the block they come from; set while a config is being checked."""
+        """Whether errors name the block they come from; set while a config is being checked."""
         self.blamed: BlockError | None = None
         """The innermost block that failed. Kept here because Keras wraps what leaves a layer's `call`."""
         self.block_shapes: Mapping[str, str] = MappingProxyType({})
@@ -91,9 +91,12 @@ class Backbone(keras.layers.Layer):
         run = Evaluation(self, features, bool(training))
         output = run.output()
         if self.top_mlp is not None:
-            if isinstance(output, (list, tuple)):
-                output = concat(list(output), self.plan.main.outputs)
-            output = instantiate.call_layer(self.top_mlp, output, bool(training))
+            try:
+                if isinstance(output, (list, tuple)):
+                    output = concat(list(output), [f"output {i}" for i in range(len(output))])
+                output = instantiate.call_layer(self.top_mlp, output, bool(training))
+            except Exception as e:
+                raise self.blame(self.plan.top_mlp.path, f"top_mlp fails: {instantiate.first_line(e)}") from e
         if training and self._embedding_l2 > 0 and run.embeddings:
             squares = [tf.reduce_sum(tf.square(tf.cast(e, tf.float32))) for e in run.embeddings]
             report_loss(
@@ -107,6 +110,12 @@ class Backbone(keras.layers.Layer):
         for name in return_blocks:
             run.value(name)
         return output, run.values
+
+    def blame(self, path: str, text: str) -> BlockError:
+        """Returns an error that says which part of the config is at fault: the first one that was blamed."""
+        if self.blamed is None:
+            self.blamed = BlockError(path, text)
+        return self.blamed
 
     def layers_of(self, scope: str, block: str) -> list[list[keras.layers.Layer]]:
         """Returns the layer objects of each planned layer of a block; an empty list for a `lambda`."""

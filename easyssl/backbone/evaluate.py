@@ -1,8 +1,9 @@
 """One evaluation of a compiled backbone.
 
-A block is computed when something asks for it, at most once a call of its graph, so order never matters. While
-training every block of the main graph runs, whether or not an output needs it: that is how a dangling auxiliary
-loss takes effect. Otherwise only what the outputs need runs, so that no contrastive branch is part of an export.
+A block is computed when something asks for it, at most once a call of its graph, so order never matters.
+While training every block of the main graph runs, whether or not an output needs it: that is how a dangling
+auxiliary loss takes effect. Otherwise only what the outputs need runs, so that no contrastive branch is part
+of an export.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from easyssl.backbone import instantiate
-from easyssl.backbone.merge import describe, merge_inputs
+from easyssl.backbone.merge import MergeError, describe, merge_inputs
 from easyssl.backbone.plan import BlockPlan, GraphPlan, InputLayerPlan, InputPlan, LayerPlan
 
 if TYPE_CHECKING:
@@ -74,7 +75,10 @@ class Evaluation:
         outputs = [self._value(frame, name) for name in frame.graph.outputs]
         if frame.graph.output_as_list:
             return outputs
-        return merge_inputs(outputs, frame.graph.outputs)
+        try:
+            return merge_inputs(outputs, frame.graph.outputs)
+        except MergeError as e:
+            raise self._blame(frame.graph.path, "the output", e, None) from e
 
     def _value(self, frame: Frame, name: str) -> Any:
         if name not in frame.values:
@@ -178,9 +182,5 @@ class Evaluation:
         """Says which part of the config an error belongs to; an error that says so already stays as it is."""
         if not self._backbone.blames:
             return error
-        if self._backbone.blamed is None:
-            received = "" if value is None else f"; its input is {describe(value)}"
-            self._backbone.blamed = BlockError(
-                path, f"{what} fails: {instantiate.first_line(error)}{received}"
-            )
-        return self._backbone.blamed
+        received = "" if value is None else f"; its input is {describe(value)}"
+        return self._backbone.blame(path, f"{what} fails: {instantiate.first_line(error)}{received}")

@@ -17,8 +17,8 @@ from easyssl.layers.feature_group import FeatureGroup, GroupOutput
 class GroupLookups(keras.layers.Layer):
     """Looks up the feature groups that a plan's input blocks read.
 
-    A table belongs to the features that share its `embedding_name`, wherever they stand. A feature without one
-    has a table for each group that it is in, and another one where a package reads that group.
+    A table belongs to the features that share its `embedding_name`, wherever they stand. A feature without
+    one has a table for each group that it is in, and another one where a package reads that group.
 
     Args:
         plan: The plan; only groups that some block reads get tables.

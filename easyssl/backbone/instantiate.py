@@ -24,8 +24,8 @@ def make_layer(
 
     Args:
         plan: A planned layer with `class_name` and bound `kwargs`.
-        kernel_l2: `model_params.l2_regularization`, the factor of `1/2 * sum(kernel ** 2)`. It reaches the layers
-            of ours that take a `kernel_regularizer`.
+        kernel_l2: `model_params.l2_regularization`, the factor of `1/2 * sum(kernel ** 2)`. It reaches the
+            layers of ours that take a `kernel_regularizer`.
         dtype: The dtype policy of the layer.
         error: Makes a `ConfigError` from a field path and a text.
         suffix: Appended to the layer's name, such as `_0` for a repeated layer.
@@ -67,8 +67,8 @@ def call_recurrent(
     Args:
         layers: One layer a step.
         value: The first input: a tensor, or a list if `fixed` is given.
-        fixed: Index of the list's element that stays the same at every step. The result of a step replaces the
-            other elements.
+        fixed: Index of the list's element that stays the same at every step. The result of a step replaces
+            the other elements.
         training: Handed to the layers.
 
     Returns:

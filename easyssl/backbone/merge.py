@@ -1,7 +1,7 @@
 """How several inputs of a block become one value.
 
-A value is a tensor, a list of values, or a tuple (the several outputs of one block). Lists merge; a tuple must
-be sliced first, so that a length can never end up joined to an embedding by accident.
+A value is a tensor, a list of values, or a tuple (the several outputs of one block). Lists merge; a tuple
+must be sliced first, so that a length can never end up joined to an embedding by accident.
 """
 
 from __future__ import annotations

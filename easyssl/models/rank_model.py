@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.backbone.compile import Backbone
+from easyssl.backbone.merge import describe
 from easyssl.backbone.plan import build_plan
 from easyssl.config import Config, parse_config
 from easyssl.data.features.spec import build_feature_specs
@@ -18,6 +19,8 @@ from easyssl.data.transform import FeatureTransform, transform_from_config
 from easyssl.losses import collect_losses
 from easyssl.models import heads
 from easyssl.models.tasks import Task, rank_task
+
+_KERAS_2 = not hasattr(keras, "ops")
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Losses:
 class RankModel(keras.Model):
     """A ranking model made from a config: backbone, head and losses.
 
-    The backbone gives `[batch, dim]`. If `dim` differs from `num_class`, a dense layer called `output` follows;
-    otherwise the backbone's output is the logits.
+    The backbone gives `[batch, dim]`. If `dim` differs from `num_class`, a dense layer called `output`
+    follows; otherwise the backbone's output is the logits.
 
     Args:
         config: A config whose `model_config.model_class` is RankModel.
@@ -148,16 +151,11 @@ class RankModel(keras.Model):
     ) -> dict[str, tf.Tensor]:
         """Predicts; see the class."""
         output, blocks = self.backbone(inputs, training=training, return_blocks=self._extra)
-        if isinstance(output, (list, tuple)):
-            raise self._config.error(
+        if isinstance(output, (list, tuple)) or output.shape.rank != 2:
+            raise self.backbone.blame(
                 "model_config.backbone",
-                f"a RankModel needs one tensor [batch, dim] from its backbone, but gets a list of {len(output)};"
-                " name one block in concat_blocks",
-            )
-        if output.shape.rank != 2:
-            raise self._config.error(
-                "model_config.backbone",
-                f"a RankModel needs one tensor [batch, dim] from its backbone, but gets rank {output.shape.rank}",
+                "a RankModel needs one tensor [batch, dim] from its backbone, but gets "
+                f"{describe(output)}; name a block that gives one in concat_blocks",
             )
         if output.shape[-1] != self.task.num_class:
             output = self._output_layer(output)
@@ -212,6 +210,18 @@ class RankModel(keras.Model):
             for loss in self.task.losses
         }
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Prepares Keras' own `fit`; the losses are the config's."""
+        super().compile(*args, **kwargs)
+        if _KERAS_2:
+            self._mean_loss = keras.metrics.Mean(name="loss")
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Returns the mean loss since the last reset, which only Keras 3 reports by itself."""
+        if _KERAS_2:
+            return {"loss": self._mean_loss.result()}
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
     def compute_loss(
         self,
         x: Any = None,
@@ -221,11 +231,14 @@ class RankModel(keras.Model):
         training: bool = True,
         **_: Any,
     ) -> tf.Tensor:
-        """What Keras' own `fit` and `evaluate` minimise and report: supervised losses plus what layers added."""
+        """Returns what Keras' own `fit` minimises: the supervised losses plus what layers added."""
         labels = y if isinstance(y, Mapping) else {self.task.label: y}
         supervised = self.supervised_losses(labels, y_pred, sample_weight)
         terms = [loss.weight * supervised[loss.name] for loss in self.task.losses]
-        return tf.add_n([tf.cast(t, tf.float32) for t in (*terms, *self.losses)])
+        total = tf.add_n([tf.cast(t, tf.float32) for t in (*terms, *self.losses)])
+        if _KERAS_2:
+            self._mean_loss.update_state(total)
+        return total
 
     def get_config(self) -> dict[str, Any]:
         """Returns what makes an equal model: the text of the config."""

@@ -46,8 +46,8 @@ def rank_task(config: Config) -> Task:
     """Reads the task of a RankModel.
 
     Raises:
-        ConfigError: For an unknown label, a loss that a RankModel cannot have, or a number of classes that does not
-            fit the loss.
+        ConfigError: For an unknown label, a loss that a RankModel cannot have, or a number of classes that
+            does not fit the loss.
     """
     message = config.message.model_config
     config.refuse("model_config")
