@@ -22,7 +22,7 @@ Data files are not read.
 """
 EPILOG = """\
 examples:
-  easyssl check samples/bst_on_taobao.config
+  easyssl check samples/cl4srec_on_taobao.config
   easyssl check my.config --plugin my_layers.py --set train_config.num_steps=100
   easyssl check my.config --plot graph.svg     also .dot and .mmd (Mermaid)
   easyssl check my.config --plan-only          does not import TensorFlow: no shapes and numbers
@@ -45,23 +45,27 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.backbone.render import graph, table
     from easyssl.cli.files import replace_text, suffix_of
-    from easyssl.cli.session import load_and_plan, warn
+    from easyssl.cli.session import load_and_plan, modes, show_warnings, warn
     from easyssl.data.dataset import dataset_from_config
     from easyssl.errors import DataError
 
     form = suffix_of("--plot", args.plot, ("svg", "dot", "mmd")) if args.plot else None
     config, plan = load_and_plan(args)
-    for mode in ("train", "evaluate"):
+    absent = []
+    for mode in modes(config):
         try:
             dataset_from_config(config, mode)
         except DataError as error:  # the data need not be on the machine that checks the config
-            warn(str(error))
+            absent.append(str(error))
     shapes = parameters = None
     if not args.plan_only:
         from easyssl.cli.environment import load_tensorflow
 
         load_tensorflow()
         shapes, parameters = _built(config, plan)
+    show_warnings(config, plan)
+    for text in absent:
+        warn(text)
     print(table(plan, shapes, parameters))
     if form:
         replace_text(pathlib.Path(args.plot), graph(plan, form))
@@ -70,10 +74,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _built(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, int]]:
-    """Builds the model; returns output shapes and numbers of parameters by block."""
+    """Builds what training builds; returns output shapes and numbers of parameters by block."""
+    from easyssl.training.labels import Labels
+    from easyssl.training.optimizers.build import update_rule_from_config
     from easyssl.training.setup import build_model
 
-    backbone = build_model(config).backbone
+    model = build_model(config)
+    Labels.from_config(config, model.label_names)
+    update_rule_from_config(config, model)
+    backbone = model.backbone
     parameters = {
         f"{scope}/{block.name}" if scope else block.name: backbone.parameters_of(scope, block.name)
         for scope, graph in {"": plan.main, **plan.packages}.items()

@@ -36,11 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.cli.environment import load_tensorflow
-    from easyssl.cli.session import load_and_plan
+    from easyssl.cli.session import load_and_plan, show_warnings
     from easyssl.data.dataset import dataset_from_config
 
-    config, _ = load_and_plan(args)
+    config, plan = load_and_plan(args)
     dataset_from_config(config, "evaluate", args.input)
+    show_warnings(config, plan)
     load_tensorflow()
     from easyssl.cli.model import restore
     from easyssl.training.evaluate import Evaluator

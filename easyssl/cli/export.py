@@ -42,9 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.cli.environment import load_tensorflow
-    from easyssl.cli.session import load_and_plan
+    from easyssl.cli.session import load_and_plan, show_warnings
 
-    config, _ = load_and_plan(args)
+    config, plan = load_and_plan(args)
+    show_warnings(config, plan)
     load_tensorflow()
     from easyssl.cli.model import export_trained, restore
 

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 import easyssl
-from easyssl.cli import check, evaluate, export, predict, train
+from easyssl.cli import check, data, evaluate, export, predict, train
 from easyssl.cli.arguments import Parser, closest_command
 from easyssl.cli.environment import prepare_tensorflow
 from easyssl.errors import InputError, UsageError
@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "predict": predict,
     "export": export,
+    "data": data,
 }
 
 OK, DEFECT, BAD_INPUT, INTERRUPTED, PREEMPTED = 0, 1, 2, 130, 143
@@ -33,8 +34,9 @@ _REFUSALS = frozenset(
 
 _EXAMPLES = """\
 examples:
-  easyssl check samples/bst_on_taobao.config          does it fit together? what will be built?
-  easyssl train samples/bst_on_taobao.config          the same command again resumes
+  easyssl data generate taobao --out samples/data/taobao       made-up rows to try things with
+  easyssl check samples/cl4srec_on_taobao.config               does it fit together, what will be built?
+  easyssl train samples/cl4srec_on_taobao.config               the same command again resumes
   easyssl predict my.config --input new.csv --output scored.csv
 
 exit codes: 0 good; 2 bad input, told in one line on stderr; 1 a defect of ours, with a traceback;

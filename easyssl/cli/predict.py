@@ -41,12 +41,13 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.cli.environment import load_tensorflow
     from easyssl.cli.files import suffix_of
-    from easyssl.cli.session import load_and_plan
+    from easyssl.cli.session import load_and_plan, show_warnings
     from easyssl.data.dataset import dataset_from_config
 
     suffix_of("--output", args.output, ("csv", "parquet"))
-    config, _ = load_and_plan(args)
+    config, plan = load_and_plan(args)
     dataset_from_config(config, "predict", args.input)
+    show_warnings(config, plan)
     load_tensorflow()
     from easyssl.cli.model import restore, write_predictions
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
     """Imports the plugins and reads the config that the command line names.
 
-    It is checked as far as that goes without TensorFlow, so that a mistake is answered at once. Warnings
-    go to stderr, one line each.
+    It is checked as far as that goes without TensorFlow, so that a mistake is answered at once.
 
     Raises:
         UsageError: If a plugin cannot be imported.
@@ -38,9 +37,18 @@ def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
         raise config.error("model_dir", "is not set, expected the folder to write checkpoints and exports to")
     plan = build_plan(config, build_feature_specs(config))
     metrics_from_config(config)
+    return config, plan
+
+
+def modes(config: Config) -> list[str]:
+    """Returns what training reads: train data, and evaluation data if the config names any."""
+    return ["train", "evaluate"] if config.message.WhichOneof("eval_path") else ["train"]
+
+
+def show_warnings(config: Config, plan: Plan) -> None:
+    """Prints what is set without effect or left unused, one line each."""
     for warning in dict.fromkeys([*config.warnings, *plan.warnings]):
         warn(warning)
-    return config, plan
 
 
 def warn(text: str) -> None:

@@ -16,7 +16,7 @@ model in export/. The same command again resumes exactly where the last one stop
 """
 EPILOG = """\
 examples:
-  easyssl train samples/bst_on_taobao.config
+  easyssl train samples/cl4srec_on_taobao.config
   easyssl train my.config --set train_config.num_steps=1000 --set model_dir=/tmp/try
   easyssl train my.config --fresh         start over; what is in model_dir is put aside
 
@@ -40,12 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.cli.environment import load_tensorflow
-    from easyssl.cli.session import load_and_plan
+    from easyssl.cli.session import load_and_plan, modes, show_warnings
     from easyssl.data.dataset import dataset_from_config
 
-    config, _ = load_and_plan(args)
-    for mode in ("train", "evaluate"):
+    config, plan = load_and_plan(args)
+    for mode in modes(config):
         dataset_from_config(config, mode)
+    show_warnings(config, plan)
     load_tensorflow()
     from easyssl.cli.model import export_trained
     from easyssl.training import Preempted, load_trained, train

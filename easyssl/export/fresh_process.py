@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 
 class _Refuse:
@@ -56,7 +57,7 @@ def answer(request: dict) -> dict:
     return reply
 
 
-def _example(tf: object, rows: dict, index: int) -> bytes:
+def _example(tf: Any, rows: dict, index: int) -> bytes:
     features = {}
     for name, values in rows.items():
         value = values[index]

@@ -8,7 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -142,7 +142,9 @@ def _ask(request: dict) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def outputs_on_cpu(predict, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def outputs_on_cpu(
+    predict: Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]], rows: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """Runs a traced function on sample rows on the CPU, which is where `verify` runs the exported one."""
     with tf.device("/CPU:0"):
         tensors = {n: tf.constant(v, tf.string if v.dtype == object else None) for n, v in rows.items()}

@@ -8,7 +8,6 @@ import pytest
 CONFIG = """\
 train_input_path: "train.csv"
 eval_input_path: "eval.csv"
-model_dir: "MODEL_DIR"
 train_config {
   optimizer_config {
     adam_optimizer {
@@ -60,6 +59,7 @@ model_config {
   }
   model_params { l2_regularization: 1e-5 }
 }
+model_dir: "MODEL_DIR"
 """
 
 
@@ -76,13 +76,28 @@ def rows(count: int, seed: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+def make_project(folder: pathlib.Path) -> pathlib.Path:
+    """Puts `my.config`, `train.csv` and `eval.csv` into a folder; the model goes to `model/`."""
+    (folder / "my.config").write_text(CONFIG.replace("MODEL_DIR", str(folder / "model")))
+    (folder / "train.csv").write_text(rows(64, seed=1))
+    (folder / "eval.csv").write_text(rows(32, seed=2))
+    return folder
+
+
 @pytest.fixture
 def project(tmp_path) -> pathlib.Path:
-    """A folder with `my.config`, `train.csv` and `eval.csv`; the model goes to `model/`."""
-    (tmp_path / "my.config").write_text(CONFIG.replace("MODEL_DIR", str(tmp_path / "model")))
-    (tmp_path / "train.csv").write_text(rows(64, seed=1))
-    (tmp_path / "eval.csv").write_text(rows(32, seed=2))
-    return tmp_path
+    """A project that works and has not been trained."""
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> pathlib.Path:
+    """A project that has been trained and not exported; tests only read its model."""
+    from easyssl.cli.main import main
+
+    folder = make_project(tmp_path_factory.mktemp("trained"))
+    assert main(["train", str(folder / "my.config"), "--set", "export_config.exporter_type=none"]) == 0
+    return folder
 
 
 @pytest.fixture

@@ -40,11 +40,11 @@ def test_module_and_version():
 def test_help_names_every_command_and_needs_no_tensorflow():
     done = python("-c", WITHOUT_TENSORFLOW, "--help")
     assert done.returncode == 0 and done.stderr == ""
-    for command in ("check", "train", "evaluate", "predict", "export"):
+    for command in ("check", "train", "evaluate", "predict", "export", "data"):
         assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", ["check", "train", "evaluate", "predict", "export"])
+@pytest.mark.parametrize("command", ["check", "train", "evaluate", "predict", "export", "data"])
 def test_help_of_a_command(easyssl, command):
     code, out, err = easyssl(command, "--help")
     assert code == 0 and err == ""
