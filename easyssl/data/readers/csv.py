@@ -152,7 +152,7 @@ class CsvReader:
     def _read_layout(self, stream: ByteStream) -> _Layout:
         """Reads header and width from the beginning of the file."""
         path = stream.path
-        head = stream.read(self.block_size)
+        head = stream.read(max(self.block_size, len(_BOM)))
         if stream.damage and not head:
             raise DataError(f"{path}:1: {stream.damage[0]}: {stream.damage[1]}")
         if head.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -160,6 +160,8 @@ class CsvReader:
         start = Position(len(_BOM) if head.startswith(_BOM) else 0, 1)
         head = head[start.offset :]
         if self._with_header:
+            while b"\n" not in head and len(head) < MAX_ROW_BYTES and (more := stream.read(self.block_size)):
+                head += more
             return self._header_layout(path, head, start)
         every = self._file_columns
         least = tuple(column for column in every if column.required)

@@ -223,9 +223,10 @@ def test_any_bytes_give_rows_or_a_data_error(tmp_path_factory, content, block_si
         assert rest == [line for line in lines if line >= chunk.end.line]
 
 
-def test_header_gives_names_and_order(tmp_path):
+@pytest.mark.parametrize("block_size", [3, 1 << 20])
+def test_header_gives_names_and_order(tmp_path, block_size):
     path = write(tmp_path, b'price,"extra, unused",name , age\r\n0.5,x,ann,1\r\n2,"y\nz",bob,\r\n')
-    rows, lines, _ = read(path, CsvReader(COLUMNS, with_header=True))
+    rows, lines, _ = read(path, CsvReader(COLUMNS, with_header=True, block_size=block_size))
     assert rows == [(1, b"ann", 0.5), (-1, b"bob", 2.0)]
     assert lines == [2, 3]
 
