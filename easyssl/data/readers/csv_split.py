@@ -196,5 +196,7 @@ def _wrong_count(line: int, found: int, width: int, text: bytes) -> BadRow:
 
 
 def _bad_quote(line: int, text: bytes) -> BadRow:
-    detail = f"quotes do not match; a quoted cell is quoted as a whole, with quotes in it doubled: {shown(text)}"
+    detail = (
+        f"quotes do not match; a quoted cell is quoted as a whole, with quotes in it doubled: {shown(text)}"
+    )
     return BadRow(line, "bad_quote", detail, text)
