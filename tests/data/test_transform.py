@@ -278,6 +278,16 @@ def test_empty_batch():
     assert {name: tensor.shape[0] for name, tensor in outputs.items()} == dict.fromkeys(outputs, 0)
 
 
+def test_graph_knows_every_rank_and_the_widths_of_numbers():
+    shapes = {name: tensor.shape for name, tensor in GRAPH.get_concrete_function().structured_outputs.items()}
+    assert {name: shape.rank for name, shape in shapes.items()} == {
+        **dict.fromkeys(["id", "hist/length", "none/length", "multi/length"], 1),
+        **dict.fromkeys(["vector", "tags", "hist", "none"], 2),
+        "multi": 3,
+    }
+    assert shapes["vector"][1] == 3
+
+
 def test_unused_and_passed_through_features_are_left_out():
     specs = {
         "used": FeatureSpec("used", "IdFeature", ("a",), buckets=HASH),

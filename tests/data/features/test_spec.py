@@ -128,6 +128,12 @@ def test_vector_buckets_have_rows_for_each_component():
     assert spec["tags"].rows == 9
 
 
+@pytest.mark.parametrize("text", ["tf.math.log1p", "tf.math.log1p(x)", "lambda x: tf.math.log1p(x)"])
+def test_normalizer_may_be_a_name_or_an_expression(text):
+    spec = specs_of(f'features {{ input_names: "price" feature_type: RawFeature normalizer_fn: "{text}" }}')
+    assert spec["price"].normalizer.endswith("tf.math.log1p(x)")
+
+
 def test_shared_names_clone_the_feature():
     specs = specs_of('features { input_names: "user" shared_names: ["tags", "hist"] hash_bucket_size: 10 }')
     assert {name: spec.inputs for name, spec in specs.items()} == {
@@ -247,6 +253,7 @@ SEQUENCE = "feature_type: SequenceFeature hash_bucket_size: 10"
         (f'input_names: "tags" {RAW} seq_multi_sep: ";"', "seq_multi_sep", "needs combiner"),
         (f'input_names: "tags" {RAW} seq_multi_sep: ";" combiner: "avg"', "combiner", "called 'avg'"),
         (f'input_names: "price" {RAW} min_val: 2 max_val: 1', "max_val", "1.0 is below min_val 2.0"),
+        (f'input_names: "price" {RAW} normalizer_fn: "os.remove"', "normalizer_fn", "only functions of 'tf.'"),
         (f'input_names: "tags" {TAG} separator: ""', "separator", "is empty"),
         (f'input_names: "tags" {TAG} separator: "、"', "separator", "must be ASCII"),
         (f'input_names: "tags" {TAG} combiner: "men"', "combiner", "did you mean 'mean'?"),
