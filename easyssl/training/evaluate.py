@@ -13,7 +13,7 @@ from tensorflow import keras
 
 from easyssl.training.labels import Labels
 from easyssl.training.pipeline import Batch, Prefetcher, Preparation
-from easyssl.training.step import Inputs, inputs_of, open_inputs, predict_function
+from easyssl.training.step import Inputs, graph_function, inputs_of, open_inputs, predict_function
 
 
 class Evaluator:
@@ -98,7 +98,7 @@ class Evaluator:
     def _predict(self, batch: Batch) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         if self._compiled is None:
             signature = open_inputs(batch, self._preparation.signature())
-            self._compiled = tf.function(self._graph, input_signature=[signature])
+            self._compiled = graph_function(self._graph, signature)
         predictions, losses = self._compiled(inputs_of(batch))
         return (
             {name: value.numpy() for name, value in predictions.items()},

@@ -51,7 +51,7 @@ class Preparation:
     def __init__(self, transform: Any, labels: Labels | None) -> None:
         self.transform = transform
         self.labels = labels
-        self._compiled = tf.function(transform, input_signature=[transform.signature()])
+        self._compiled = tf.function(transform, input_signature=[transform.signature()], autograph=False)
 
     def signature(self) -> dict[str, tf.TensorSpec]:
         """Returns the type and shape of each feature; the batch and the length of sequences are open."""

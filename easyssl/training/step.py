@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -72,8 +72,8 @@ class TrainStep:
     def __call__(self, batch: Batch) -> StepResult:
         """Trains by one batch, unless something in it is not finite."""
         if self._compiled is None:
-            self._gradients = tf.function(self._loss_and_gradients, jit_compile=self._jit_compile)
-            self._compiled = tf.function(self._step, input_signature=[open_inputs(batch, self._signature)])
+            self._gradients = graph_function(self._loss_and_gradients, jit_compile=self._jit_compile)
+            self._compiled = graph_function(self._step, open_inputs(batch, self._signature))
         numbers = self._compiled(inputs_of(batch)).numpy().tolist()
         finite, overflow, norm, loss = numbers[:4]
         terms = numbers[4:]
@@ -128,6 +128,22 @@ def _done(act: Any, *arguments: Any) -> tf.Tensor:
     return tf.constant(True)
 
 
+def graph_function(function: Callable[..., Any], signature: Any = None, **options: Any) -> Any:
+    """Returns a `tf.function` without AutoGraph.
+
+    Layers say with TensorFlow operations what depends on tensors. Converting their Python code as well would
+    take longer than building the graph.
+
+    Args:
+        function: A function of one argument.
+        signature: Types and shapes of the argument, None to find them at the first call.
+        **options: Further arguments of `tf.function`.
+    """
+    if signature is not None:
+        options["input_signature"] = [signature]
+    return tf.function(function, autograph=False, **options)
+
+
 def inputs_of(batch: Batch) -> Inputs:
     """Returns the tensors of a batch: `features` and `labels` by name, and `weights` if there are any."""
     inputs: Inputs = {"features": batch.features, "labels": batch.labels}
@@ -159,4 +175,4 @@ def predict_function(model: keras.Model, signature: Mapping[str, tf.TensorSpec])
         signature: Type and open shape of each feature.
     """
     specs = {name: tf.TensorSpec(spec.shape, spec.dtype) for name, spec in signature.items()}
-    return tf.function(functools.partial(model, training=False), input_signature=[specs])
+    return graph_function(functools.partial(model, training=False), specs)
