@@ -23,8 +23,8 @@ class EmbeddingTable(keras.layers.Layer):
     Args:
         rows: Number of rows.
         dim: Width of a row.
-        initializer: Keras initializer of the table. Defaults to a truncated normal with standard deviation
-            `0.01 / sqrt(dim)`.
+        initializer: Keras initializer of the table; None is a truncated normal with standard deviation
+            `0.01 / sqrt(dim)`. Defaults to None.
 
     Call arguments:
         ids: Integer tensor of any shape `[...]`.
