@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.functional import l2_distance, nt_xent, one_way
+from easyssl.layers import AuxiliaryLoss
+from easyssl.losses import collect_losses
+from easyssl.testing import run_layer_test
+
+pytestmark = pytest.mark.both_keras
+
+A, B = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
+KINDS = ["l2_loss", "nce_loss", "info_nce"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gate(kind):
+    run_layer_test(
+        AuxiliaryLoss,
+        {"loss_type": kind, "loss_weight": 0.3, "normalize": True},
+        [A, B],
+        expected_output_shape=(),
+        expected_num_trainable_weights=0,
+        expected_num_non_trainable_weights=0,
+        float32_output=True,
+    )
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_and_names(kind, normalize):
+    layer = AuxiliaryLoss(kind, loss_weight=0.25, temperature=0.5, normalize=normalize, name="cl")
+    with collect_losses() as collected:
+        output = layer([A, B], training=True)
+    options = {"similarity": "cosine" if normalize else "dot", "temperature": 0.5}
+    a, b = tf.constant(A), tf.constant(B)
+    expected = {
+        "l2_loss": lambda: l2_distance(a, b),
+        "nce_loss": lambda: nt_xent(a, b, **options),
+        "info_nce": lambda: one_way(a, b, **options),
+    }[kind]()
+    ((name, term),) = collected.terms.items()
+    assert name == {"info_nce": "cl_info_nce_loss"}.get(kind, f"cl_{kind}")
+    np.testing.assert_allclose(term.value, expected, rtol=1e-6)
+    np.testing.assert_allclose([term.weighted, output], [0.25 * expected] * 2, rtol=1e-6)
+
+
+def test_the_published_value():
+    layer = AuxiliaryLoss("nce_loss", temperature=1.0)
+    assert float(layer([tf.eye(2), tf.eye(2)])) == pytest.approx(0.5514447, abs=1e-6)
+
+
+def test_nothing_is_reported_without_training():
+    layer = AuxiliaryLoss("nce_loss")
+    with collect_losses() as collected:
+        layer([A, B], training=False)
+        layer([A, B])
+    assert not collected.terms and not layer.losses
+
+
+def test_fit_minimises_it_together_with_the_task():
+    keras.utils.set_random_seed(0)
+    left, right = keras.Input([4]), keras.Input([4])
+    a, b = keras.layers.Dense(3)(left), keras.layers.Dense(3)(right)
+    loss = AuxiliaryLoss("l2_loss", name="aux")([a, b])
+    model = keras.Model([left, right], [keras.layers.Dense(1)(a), loss])
+
+    def distance():
+        return float(model([A, B], training=False)[1])
+
+    before = distance()
+    for _ in range(20):
+        with tf.GradientTape() as tape:
+            task = tf.reduce_mean(tf.square(model([A, B], training=True)[0]))
+            (auxiliary,) = model.losses
+            total = task + auxiliary
+        variables = model.trainable_variables
+        for variable, gradient in zip(variables, tape.gradient(total, variables), strict=True):
+            variable.assign_sub(0.02 * gradient)
+    assert distance() < 0.5 * before
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_half_precision_inputs_stay_finite(kind):
+    rows = tf.cast(1e3 * np.sign(A), tf.float16)
+    assert np.isfinite(AuxiliaryLoss(kind, temperature=0.02, dtype="mixed_float16")([rows, -rows]))
+
+
+@pytest.mark.parametrize("inputs", [[A], [A, B, A], [A, B[:, :2]], [A, B[:, 0]], A])
+def test_other_inputs_are_refused(inputs):
+    with pytest.raises(ValueError, match=r"AuxiliaryLoss 'aux' takes two inputs \[batch, dim\]"):
+        AuxiliaryLoss("nce_loss", name="aux")(inputs)
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match="unknown loss_type 'infonce'; did you mean 'info_nce'"):
+        AuxiliaryLoss("infonce")
+    with pytest.raises(ValueError, match="temperature=0"):
+        AuxiliaryLoss("info_nce", temperature=0)
