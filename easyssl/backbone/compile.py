@@ -69,7 +69,13 @@ class Backbone(keras.layers.Layer):
         self._error = config.error
         self._kernel_l2 = kernel_l2
         self._embedding_l2 = embedding_l2
-        self.lookups = GroupLookups(plan, specs, dtype=self._policy, name="groups")
+        self.lookups = GroupLookups(
+            plan,
+            specs,
+            kernel_regularizer=keras.regularizers.L2(kernel_l2 / 2) if kernel_l2 > 0 else None,
+            dtype=self._policy,
+            name="groups",
+        )
         self.blocks: dict[str, list[list[keras.layers.Layer]]] = {}
         self.input_layers: dict[str, keras.layers.Layer] = {}
         for graph in plan.graphs:

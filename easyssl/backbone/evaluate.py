@@ -164,7 +164,7 @@ class Evaluation:
                 return self._backbone.lookups.raw(block.group, self._features)
             if block.kind == "embedding_layer":
                 layer = self._backbone.input_layer_of(scope, block, None)
-                return layer(self._backbone.lookups.raw(block.group, self._features))
+                return layer(self._features)
             key = (scope, block.group)
             if key not in self._groups:
                 self._groups[key] = self._backbone.lookups.look_up(scope, block.group, self._features)

@@ -23,10 +23,17 @@ class GroupLookups(keras.layers.Layer):
     Args:
         plan: The plan; only groups that some block reads get tables.
         specs: The features by name.
+        kernel_regularizer: For the kernels of attention pooling, or None.
         **kwargs: `name` and `dtype` of the layer.
     """
 
-    def __init__(self, plan: Plan, specs: Mapping[str, FeatureSpec], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        specs: Mapping[str, FeatureSpec],
+        kernel_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         described = {}
         for graph in plan.graphs:
@@ -40,7 +47,11 @@ class GroupLookups(keras.layers.Layer):
         self.tables = create_tables(feature for features in described.values() for feature in features)
         self.groups = {
             key: FeatureGroup(
-                features, tables=self.tables, name=key.replace("/", "_"), dtype=kwargs.get("dtype")
+                features,
+                tables=self.tables,
+                kernel_regularizer=kernel_regularizer,
+                name=key.replace("/", "_"),
+                dtype=kwargs.get("dtype"),
             )
             for key, features in described.items()
         }

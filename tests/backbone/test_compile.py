@@ -35,6 +35,7 @@ GROUPS = """
 feature_groups { group_name: "numbers" feature_names: "price" feature_names: "age" }
 feature_groups { group_name: "user" feature_names: "user" }
 feature_groups { group_name: "item" feature_names: "item" }
+feature_groups { group_name: "user_item" feature_names: "user" feature_names: "item" }
 feature_groups { group_name: "seq" feature_names: "hist" feature_names: "item" }
 """
 ROWS = {
@@ -229,6 +230,19 @@ def test_reset_input_replaces_the_settings_of_the_package():
     _, blocks = run(model, training=True)
     assert len(blocks["as_list"]) == 2
     np.testing.assert_allclose(blocks["flat"], NUMBERS)
+
+
+def test_one_table_for_a_whole_group():
+    layer = "embedding_layer { embedding_dim: 3 }"
+    model = model_of(block("e", group("user_item"), layer))
+    output, _ = run(model)
+    table = next(np.asarray(tf.convert_to_tensor(w)) for w in model.backbone.weights if w.shape == (20, 3))
+    np.testing.assert_allclose(output, np.concatenate([table[[1, 2, 3, 9]], table[[14, 15, 14, 10]]], 1))
+
+
+def test_raw_input_hands_on_the_transformed_features():
+    model = model_of(block("r", group("numbers"), "raw_input { }") + block("n", 'block_name: "r" input_slice: "[1]"'))
+    np.testing.assert_array_equal(run(model)[0], NUMBERS[:, 1:])
 
 
 CONTRAST = (
