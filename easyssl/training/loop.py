@@ -174,6 +174,8 @@ class Trainer:
         reason = self._reason_to_end()
         if reason is None:
             reason = self._train(stop)
+        if self.state.step == 0:
+            raise TrainingError(f"{self.config.path}: no step was done; the reason to end was {reason}")
         self.evaluate()
         path = self.save()
         self.say(f"done after step {self.state.step} ({reason}): {path}")
