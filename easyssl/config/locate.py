@@ -8,8 +8,9 @@ can also tell, before the recursive parser runs, that a text is nested too deepl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -35,23 +36,15 @@ class TooDeepError(ValueError):
         self.place = place
 
 
-@dataclass(frozen=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
-    place: Place
+    start: int
 
 
-def _tokens(text: str) -> Iterator[_Token]:
-    line, line_start = 1, 0
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup or ""
-        if kind != "skip":
-            yield _Token(kind, match.group(), Place(line, match.start() - line_start + 1))
-        breaks = match.group().count("\n")
-        if breaks:
-            line += breaks
-            line_start = match.start() + match.group().rindex("\n") + 1
+def _tokens(text: str) -> list[_Token]:
+    found = ((match.lastgroup, match.group(), match.start()) for match in _TOKEN.finditer(text))
+    return [_Token(kind, token, start) for kind, token, start in found if kind and kind != "skip"]
 
 
 @dataclass
@@ -77,13 +70,15 @@ class _List:
 
 @dataclass
 class _Scanner:
+    # Offset of the start of each line.
+    lines: list[int]
     places: Places = field(default_factory=Places)
     counts: dict[str, int] = field(default_factory=dict)
     chosen: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def scan(self, text: str, descriptor: Descriptor) -> Places:
         stack: list[_Message | _List] = [_Message(descriptor, "", "", Place(1, 1))]
-        tokens = list(_tokens(text))
+        tokens = _tokens(text)
         at = 0
         while at < len(tokens):
             token = tokens[at]
@@ -98,11 +93,16 @@ class _Scanner:
             else:
                 at += 1
             if len(stack) > MAX_DEPTH:
-                raise TooDeepError(token.place)
+                raise TooDeepError(self._place(token))
         return self.places
+
+    def _place(self, token: _Token) -> Place:
+        line = bisect_right(self.lines, token.start)
+        return Place(line, token.start - self.lines[line - 1] + 1)
 
     def _field(self, frame: _Message, stack: list, tokens: list[_Token], at: int) -> int:
         name = tokens[at]
+        place = self._place(name)
         described = frame.descriptor.fields_by_name.get(name.text) if frame.descriptor else None
         path = f"{frame.path}.{name.text}" if frame.path else name.text
         if described is not None:
@@ -114,14 +114,14 @@ class _Scanner:
             return at
         opening = tokens[at]
         if opening.text in _CLOSING:
-            stack.append(self._open(frame, described, path, opening.text, name.place))
+            stack.append(self._open(frame, described, path, opening.text, place))
             return at + 1
         if opening.text == "[":
-            self.places.set(path, name.place, keep_first=True)
+            self.places.set(path, place, keep_first=True)
             stack.append(_List(described, frame, path))
             return at + 1
         if described is not None:
-            self.places.set(self._element(described, path, name.place), name.place)
+            self.places.set(self._element(described, path, place), place)
         if opening.kind not in ("word", "string"):
             return at
         if frame.keyed is not None and name.text == "key" and opening.kind == "string":
@@ -131,13 +131,14 @@ class _Scanner:
 
     def _in_list(self, frame: _List, stack: list, tokens: list[_Token], at: int) -> int:
         token = tokens[at]
+        place = self._place(token)
         if token.text == "]":
             stack.pop()
         elif token.text in _CLOSING:
-            stack.append(self._open(frame.parent, frame.field, frame.name, token.text, token.place))
+            stack.append(self._open(frame.parent, frame.field, frame.name, token.text, place))
         elif token.kind in ("word", "string"):
-            element = self._element(frame.field, frame.name, token.place)
-            self.places.set(element, token.place, keep_first=element == frame.name)
+            element = self._element(frame.field, frame.name, place)
+            self.places.set(element, place, keep_first=element == frame.name)
             return _after_value(tokens, at)
         return at + 1
 
@@ -171,9 +172,8 @@ class _Scanner:
         before = self.chosen.get(key, described.name)
         if before != described.name:
             gone = f"{frame.path}.{before}" if frame.path else before
-            self.places.forget(gone)
-            for counted in [c for c in self.counts if c.startswith(f"{gone}.")]:
-                del self.counts[counted]
+            for path in self.places.forget(gone):
+                self.counts.pop(path, None)
         self.chosen[key] = described.name
 
 
@@ -212,4 +212,5 @@ def locate(text: str, descriptor: Descriptor) -> Places:
     Raises:
         TooDeepError: If messages are nested deeper than `MAX_DEPTH`.
     """
-    return _Scanner().scan(text, descriptor)
+    lines = [0, *(match.end() for match in re.finditer("\n", text))]
+    return _Scanner(lines).scan(text, descriptor)

@@ -21,8 +21,18 @@ def _add_files() -> None:
     # These two imports put what our files depend on into the pool.
     assert descriptor_pb2.DESCRIPTOR and struct_pb2.DESCRIPTOR
     for file in descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTOR_SET.read_bytes()).file:
-        _pool.AddSerializedFile(file.SerializeToString())
+        if not _is_known(file.name):
+            _pool.AddSerializedFile(file.SerializeToString())
         _names.extend(message.name for message in file.message_type)
+
+
+def _is_known(file_name: str) -> bool:
+    """Returns whether the pool has a file already, because this module was imported under two names."""
+    try:
+        _pool.FindFileByName(file_name)
+    except KeyError:
+        return False
+    return True
 
 
 def message_class(name: str) -> type[Message]:

@@ -13,7 +13,10 @@ from easyssl.config.messages import short_name
 from easyssl.config.places import Place, Places
 from easyssl.errors import ConfigError, nearest
 
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 2 * 1024 * 1024
+
+# The protobuf parser needs time quadratic in a run of backslashes.
+_MAX_BACKSLASHES = 256
 
 _KINDS = {
     FieldDescriptor.CPPTYPE_STRING: "a string in quotes",
@@ -64,6 +67,10 @@ def parse_text(text: str, path: str, message: Message) -> Places:
     Raises:
         ConfigError: If the text is not valid.
     """
+    run = text.find("\\" * (_MAX_BACKSLASHES + 1))
+    if run >= 0:
+        place = Place(text.count("\n", 0, run) + 1, run - text.rfind("\n", 0, run))
+        raise ConfigError(f"{_at(path, place)}: more than {_MAX_BACKSLASHES} backslashes in a row")
     try:
         places = locate(text, message.DESCRIPTOR)
         text_format.Merge(text, message)

@@ -46,12 +46,8 @@ def parse_json(text: str, path: str, message: Message) -> Places:
     places = _locate(text, path, message.DESCRIPTOR)
     wrong = next(_mistakes(data, message.DESCRIPTOR, ""), None)
     if wrong is not None:
-        field_path, reason = wrong
-        raise ConfigError(_line(path, places, field_path, reason))
-    try:
-        json_format.ParseDict(data, message, max_recursion_depth=2 * MAX_DEPTH)
-    except (json_format.ParseError, ValueError, TypeError) as error:
-        raise ConfigError(f"{path}:1:1: {' '.join(str(error).split())}") from None
+        raise ConfigError(_line(path, places, *wrong))
+    json_format.ParseDict(data, message, max_recursion_depth=2 * MAX_DEPTH)
     return places
 
 
@@ -89,27 +85,40 @@ def _mistakes(data: object, descriptor: Descriptor, path: str) -> Iterator[tuple
             yield from _value_mistakes(field, value, inside)
         elif not isinstance(value, list):
             yield inside, f"expected a list [ ... ], found {_shown(value)}"
-        else:
+        elif field.message_type is not None:
             for index, element in enumerate(value):
                 yield from _value_mistakes(field, element, f"{inside}[{index}]")
+        elif not _fits(field, value):
+            first, end = 0, len(value)
+            while end - first > 1:
+                middle = (first + end) // 2
+                first, end = (middle, end) if _fits(field, value[first:middle]) else (first, middle)
+            yield f"{inside}[{first}]", _misfit(field, value[first])
 
 
 def _value_mistakes(field: FieldDescriptor, value: object, path: str) -> Iterator[tuple[str, str]]:
     inner = field.message_type
     if inner is not None and inner.file.package == PACKAGE:
         yield from _mistakes(value, inner, path)
-        return
-    if inner is not None and not isinstance(value, dict):
+    elif inner is not None and not isinstance(value, dict):
         yield path, f"expected an object {{ ... }}, found {_shown(value)}"
-        return
+    elif not _fits(field, [value] if field.is_repeated else value):
+        yield path, _misfit(field, value)
+
+
+def _fits(field: FieldDescriptor, value: object) -> bool:
     holder = message_class(short_name(field.containing_type))()
     try:
-        json_format.ParseDict({field.name: [value] if field.is_repeated else value}, holder)
+        json_format.ParseDict({field.name: value}, holder, max_recursion_depth=2 * MAX_DEPTH)
     except (json_format.ParseError, ValueError, TypeError):
-        if field.enum_type is not None and isinstance(value, str):
-            yield path, no_such_value(field.enum_type, value)
-        else:
-            yield path, f"expected {expected(field)}, found {_shown(value)}"
+        return False
+    return True
+
+
+def _misfit(field: FieldDescriptor, value: object) -> str:
+    if field.enum_type is not None and isinstance(value, str):
+        return no_such_value(field.enum_type, value)
+    return f"expected {expected(field)}, found {_shown(value)}"
 
 
 def _shown(value: object) -> str:

@@ -26,16 +26,29 @@ class Places:
     """
 
     known: dict[str, Place | str] = field(default_factory=dict)
+    # What is directly inside a path, so that forgetting costs no more than what is forgotten.
+    _inside: dict[str, set[str]] = field(default_factory=dict)
 
     def set(self, path: str, place: Place | str, *, keep_first: bool = False) -> None:
         """Notes where `path` was set; with `keep_first` an earlier place stays."""
-        if not (keep_first and path in self.known):
-            self.known[path] = place
+        if keep_first and path in self.known:
+            return
+        self.known[path] = place
+        inner, outer = path, parent_path(path)
+        while outer and inner not in self._inside.setdefault(outer, set()):
+            self._inside[outer].add(inner)
+            inner, outer = outer, parent_path(outer)
 
-    def forget(self, path: str) -> None:
-        """Drops `path` and everything inside it."""
-        for name in [name for name in self.known if is_inside(name, path)]:
-            del self.known[name]
+    def forget(self, path: str) -> list[str]:
+        """Drops `path` and everything inside it, and returns the dropped paths."""
+        self._inside.get(parent_path(path), set()).discard(path)
+        gone, waiting = [], [path]
+        while waiting:
+            inner = waiting.pop()
+            waiting.extend(self._inside.pop(inner, ()))
+            self.known.pop(inner, None)
+            gone.append(inner)
+        return gone
 
     def find(self, path: str) -> Place | str | None:
         """Returns the place of `path`, or of the nearest known path that encloses it."""

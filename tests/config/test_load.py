@@ -124,6 +124,12 @@ def test_deep_nesting_is_an_error_with_a_place():
     assert "nested deeper" in error_of('{"a":' * 50_000, "a.json")
 
 
+def test_runs_of_backslashes_are_bounded():
+    text = "model_dir: 'a'\nmodel_dir: '" + "\\" * 100_000 + "'"
+    assert error_of(text) == "a.config:2:13: more than 256 backslashes in a row"
+    assert parse_config("model_dir: '" + "\\" * 256 + "'").message.model_dir == "\\" * 128
+
+
 def test_size_is_bounded(tmp_path):
     text = "#" * (MAX_BYTES + 1)
     assert "larger than" in error_of(text)
