@@ -168,11 +168,13 @@ class _Gate:
             raise AssertionError(f"no gradient reaches {', '.join(trainer.unreached)}")
 
     def check_xla(self, layer: Any) -> None:
-        compiled = tf.function(lambda x: layer(x, training=False), jit_compile=True, autograph=False)
-        eager = layer(self.tensors(), training=False)
-        _close("output under XLA", compiled(self.tensors()), eager, self.tolerance)
-        trained = tf.function(lambda x: layer(x, training=True), jit_compile=True, autograph=False)
-        _finite("output in training under XLA", trained(self.tensors()))
+        def both(x: Any) -> Any:
+            return layer(x, training=False), layer(x, training=True)
+
+        eager = layer(self.tensors(), training=False)  # before training changes any statistics
+        compiled, trained = tf.function(both, jit_compile=True, autograph=False)(self.tensors())
+        _close("output under XLA", compiled, eager, self.tolerance)
+        _finite("output in training under XLA", trained)
 
     def check_mask(self, keeps_mask: bool) -> None:
         (array,) = tf.nest.flatten(self.inputs)
