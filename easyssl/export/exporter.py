@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from easyssl.data.rows import Column
+from easyssl.errors import nearest
 from easyssl.export.saved_model import Exported, write_saved_model
 from easyssl.export.serving import ServingModule
 
@@ -39,7 +40,7 @@ def export_model(
         Where the export is and how to call it.
 
     Raises:
-        ConfigError: If an asset file is not there.
+        ConfigError: If an asset file is not there, or `model_params.outputs` names no prediction.
         UsageError: If a layer of a plugin cannot be served.
 
     Example:
@@ -60,6 +61,13 @@ def export_model(
 
     needed = [columns[name] for name in transform.columns]
     module = ServingModule(predict, needed, model.variables, resources=[transform])
+    predicted = module.serve.structured_outputs
+    for i, name in enumerate(config.message.model_config.model_params.outputs):
+        if name not in predicted:
+            raise config.error(
+                f"model_config.model_params.outputs[{i}]",
+                f"the model has no prediction '{name}'{nearest(name, predicted)}",
+            )
     # Half precision rounds differently where the exported graph fuses operations.
     half = tf.as_dtype(model.compute_dtype).size < tf.float32.size
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if half else {"rtol": 1e-4, "atol": 1e-5}
