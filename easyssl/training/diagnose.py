@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -29,7 +30,8 @@ def first_bad_tensor(model: keras.Model, rule: UpdateRule, batch: Batch, result:
 
     Returns:
         A phrase such as `feature 'price' (a.csv:17)`, `output of block 'bst'`, `loss 'aux_l2_loss'` or
-        `gradient of 'backbone/mlp/kernel'`.
+        `gradient of 'backbone/mlp/kernel'`. Gradients may be finite each and too large together; then it is
+        their global norm.
     """
     for suspect in _suspects(model, rule, batch, result):
         return suspect
@@ -50,10 +52,18 @@ def _suspects(model: keras.Model, rule: UpdateRule, batch: Batch, result: StepRe
     for name, value in losses.unweighted.items():
         if not _finite(value) or not _finite(result.unweighted.get(name, 0.0)):
             yield f"loss '{name}'"
+    largest, where = -1.0, ""
     for gradient, variable in zip(tape.gradient(losses.total, rule.variables), rule.variables, strict=True):
         values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-        if values is not None and not _finite(values):
+        if values is None:
+            continue
+        if not _finite(values):
             yield f"gradient of '{_plain(variable.name)}'"
+        size = float(tf.reduce_max(tf.abs(values)))
+        if size > largest:
+            largest, where = size, _plain(variable.name)
+    if not math.isfinite(result.norm):
+        yield f"global norm of the gradients (the largest, {largest:g}, is of '{where}')"
 
 
 def _bad_inputs(kind: str, tensors: dict[str, tf.Tensor], batch: Batch) -> Iterator[str]:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from easyssl.errors import CheckpointError, ConfigError, DataError, TrainingError, UsageError
-from easyssl.training import Preempted, load_trained, train
+from easyssl.training import Evaluator, Preempted, load_trained, train
 from easyssl.training.checkpoint import CheckpointFolder
+from easyssl.training.names import named_variables
 
 
 def content(run, step):
@@ -106,7 +107,7 @@ def test_records_of_steps_after_the_checkpoint_are_written_anew(case):
     train(case.config("train_config.num_steps=10"))
     path = case.run / "metrics.jsonl"
     with open(path, "a") as file:
-        file.write('{"kind": "train", "step": 11, "loss": 99, "clock": {}}\n{"kind": "tra')
+        file.write('{"kind": "train", "step": 11, "loss": 99.75, "clock": {}}\n{"kind": "tra')
     train(case.config("train_config.num_steps=15"))
     found = records(case.run)
     assert [(r["kind"], r["step"]) for r in found] == [
@@ -116,7 +117,7 @@ def test_records_of_steps_after_the_checkpoint_are_written_anew(case):
         ("train", 15),
         ("eval", 15),
     ]
-    assert "99" not in path.read_text()
+    assert "99.75" not in path.read_text()
 
 
 def test_a_number_that_is_not_finite_stops_the_run_before_it_does_harm(case):
@@ -137,6 +138,39 @@ def test_a_number_that_is_not_finite_stops_the_run_before_it_does_harm(case):
     for group in ("weights", "optimizer"):
         for name, value in content(case.run, 12)[group].items():
             assert np.isfinite(value).all(), name
+
+
+def test_averages_and_two_optimizers_survive_a_stop(case):
+    optimizers = case.small.replace(
+        "  num_steps: 40",
+        """
+  optimizer_config {
+    rms_prop_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.01 } } }
+  }
+  gradient_clipping_by_norm: 0.5
+  num_steps: 8""",
+    )
+    average = "train_config.optimizer_config[0].use_moving_average=true"
+    decay = "train_config.optimizer_config[0].moving_average_decay=0.8"
+    more = ["train_config.log_step_count_steps=1", "data_config.batch_size=16"]
+    train(case.config(average, decay, *more, text=optimizers, run="whole"))
+    with pytest.raises(Preempted):
+        train(case.config(average, decay, *more, text=optimizers), stream=SignalAt("step 3/8"))
+    result = train(case.config(average, decay, *more, text=optimizers))
+    one, other = content(case.folder / "whole", 8), content(case.run, 8)
+    assert_same(one, other)
+    tables = [name for name in one["weights"] if "embeddings" in name]
+    for name in tables:
+        assert f"0/m/{name}" in one["optimizer"] and f"average_step/{name}" in one["optimizer"]
+    assert any(name.startswith("1/mean_square/") for name in one["optimizer"])
+    assert not any(name.startswith("1/") and name.endswith(tuple(tables)) for name in one["optimizer"])
+    config = case.config(average, decay, *more, text=optimizers)
+    trained = load_trained(config)
+    assert Evaluator.from_config(config, trained.model).run() == pytest.approx(result.metrics, rel=1e-6)
+    kernel = "RankModel/output/kernel"
+    found = named_variables(trained.model)[kernel].numpy()
+    np.testing.assert_array_equal(found, one["optimizer"][f"average/{kernel}"])
+    assert not np.array_equal(found, one["weights"][kernel])
 
 
 def test_a_learning_rate_that_blows_up_is_told_with_the_place(case):
