@@ -183,6 +183,10 @@ COMMAND_LINES = [
     (["data", "generate", "toabao", "--out", "x"], "no data set 'toabao'; did you mean 'taobao'?"),
     (["data", "make", "taobao", "--out", "x"], "easyssl data: .* no action 'make'"),
     (["data", "generate", "taobao", "--out", "x", "--rows", "0"], "at least 1, found '0'"),
+    (["data", "prepare", "taobao", "--out", "x"], "easyssl data: cannot prepare 'taobao', only ml1m"),
+    (["data", "prepare", "ml1m", "--out", "x"], "easyssl data prepare needs --source"),
+    (["data", "prepare", "ml1m", "--source", "gone", "--out", "x"], "gone.*users.dat"),
+    (["data", "generate", "taobao", "--out", "x", "--history", "5"], "data generate takes no --history"),
     (["data", "generate", "taobao"], "easyssl data: the following arguments are required: --out"),
     (["export", "my.config"], "model: there is no checkpoint; train first"),
 ]
