@@ -96,7 +96,7 @@ class Backbone(keras.layers.Layer):
         """Evaluates the graph; see the class."""
         run = Evaluation(self, features, bool(training))
         output = run.output()
-        if self.top_mlp is not None:
+        if self.top_mlp is not None and self.plan.top_mlp is not None:
             try:
                 if isinstance(output, (list, tuple)):
                     output = concat(list(output), [f"output {i}" for i in range(len(output))])
@@ -151,12 +151,12 @@ class Backbone(keras.layers.Layer):
 
     def _make_block(self, graph: GraphPlan, block: BlockPlan) -> None:
         if block.kind == "input_layer":
-            resets = {None: block.input_layer, **{r: r for r in _resets(self.plan, graph.name)}}
-            for reset, settings in resets.items():
+            for reset in (None, *_resets(self.plan, graph.name)):
+                settings = _settings(reset or block.input_layer or InputLayerPlan())
                 name = block.name if reset is None else f"{block.name}_reset"
-                layer = InputLayer(**_settings(settings), name=name, dtype=self._policy)
+                layer = InputLayer(**settings, name=name, dtype=self._policy)
                 self.input_layers[_input_key(graph.name, block.name, reset)] = layer
-        elif block.kind == "embedding_layer":
+        elif block.group is not None and block.embedding is not None:
             self.input_layers[_input_key(graph.name, block.name, None)] = self.lookups.fused_table(
                 block.group, block.embedding, name=block.name
             )

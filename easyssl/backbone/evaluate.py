@@ -94,7 +94,7 @@ class Evaluation:
 
     def _compute(self, frame: Frame, block: BlockPlan) -> Any:
         if block.group is not None:
-            return self._input_block(frame, block)
+            return self._input_block(frame, block, block.group)
         values, names = [], []
         for plan in block.inputs:
             value = self._input(frame, plan)
@@ -115,7 +115,7 @@ class Evaluation:
 
     def _layer(self, plan: LayerPlan, layers: list[Any], value: Any) -> Any:
         try:
-            if plan.kind == "lambda":
+            if plan.expression is not None:
                 return plan.expression(value)
             if plan.kind == "recurrent":
                 return instantiate.call_recurrent(layers, value, plan.fixed_input_index, self._training)
@@ -144,11 +144,12 @@ class Evaluation:
 
     def _call_package(self, frame: Frame, plan: InputPlan) -> Any:
         package_input = None
+        given = plan.package_input or ""
         if plan.package_input_kind == "block":
             owner = frame if plan.package_input_scope == frame.graph.name else self.main
-            package_input = self._value(owner, plan.package_input)
+            package_input = self._value(owner, given)
         elif plan.package_input_kind == "package":
-            package_input = self._graph_output(Frame(self._plan.packages[plan.package_input]))
+            package_input = self._graph_output(Frame(self._plan.packages[given]))
         if plan.package_input_fn is not None:
             try:
                 package_input = plan.package_input_fn(package_input)
@@ -157,21 +158,21 @@ class Evaluation:
         called = Frame(self._plan.packages[plan.name], package_input, plan.reset_input)
         return self._graph_output(called)
 
-    def _input_block(self, frame: Frame, block: BlockPlan) -> Any:
+    def _input_block(self, frame: Frame, block: BlockPlan, group: str) -> Any:
         scope = frame.graph.name
         try:
             if block.kind == "raw_input":
-                return self._backbone.lookups.raw(block.group, self._features)
+                return self._backbone.lookups.raw(group, self._features)
             if block.kind == "embedding_layer":
                 layer = self._backbone.input_layer_of(scope, block, None)
                 return layer(self._features)
-            key = (scope, block.group)
+            key = (scope, group)
             if key not in self._groups:
-                self._groups[key] = self._backbone.lookups.look_up(scope, block.group, self._features)
+                self._groups[key] = self._backbone.lookups.look_up(scope, group, self._features)
             layer = self._backbone.input_layer_of(scope, block, frame.reset_input)
             return layer(self._groups[key], training=self._training)
         except Exception as e:
-            raise self._blame(block.path, f"feature group '{block.group}'", e, None) from e
+            raise self._blame(block.path, f"feature group '{group}'", e, None) from e
 
     @property
     def embeddings(self) -> list[tf.Tensor]:

@@ -38,7 +38,7 @@ class GroupLookups(keras.layers.Layer):
         described = {}
         for graph in plan.graphs:
             for block in graph.blocks:
-                if block.kind == "input_layer":
+                if block.kind == "input_layer" and block.group is not None:
                     group = plan.groups[block.group]
                     key = f"{graph.name}/{group.name}" if graph.name else group.name
                     described[key] = group_features(

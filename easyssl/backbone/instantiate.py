@@ -126,13 +126,13 @@ def first_line(error: BaseException) -> str:
     return said[0] if said else type(error).__name__
 
 
-def _takes_training(cls: type) -> bool:
+def _takes_training(cls: Any) -> bool:
     parameters = inspect.signature(cls.call).parameters
     return "training" in parameters
 
 
 def _check_keras_parameters(
-    cls: type, kwargs: Mapping[str, Any], plan: LayerPlan, error: ErrorAt
+    cls: Any, kwargs: Mapping[str, Any], plan: LayerPlan, error: ErrorAt
 ) -> None:
     valid = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs", "args", "name", "dtype"}
     for key in kwargs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from easyssl.config import Config
 from easyssl.errors import nearest
@@ -90,7 +91,7 @@ def rank_task(config: Config) -> Task:
     return Task(label, losses[0].loss_type, num_class, losses)
 
 
-def _term(config: Config, message: object, path: str, num_class: int, name: str, weight: float) -> LossTerm:
+def _term(config: Config, message: Any, path: str, num_class: int, name: str, weight: float) -> LossTerm:
     loss_type = _enum_name(message, "loss_type")
     if loss_type not in LOSS_NAMES:
         raise config.error(
@@ -110,6 +111,6 @@ def _output_kind(loss_type: str) -> str:
     return loss_type if loss_type in ("L2_LOSS", "SIGMOID_L2_LOSS") else "classification"
 
 
-def _enum_name(message: object, field: str) -> str:
+def _enum_name(message: Any, field: str) -> str:
     descriptor = message.DESCRIPTOR.fields_by_name[field].enum_type
     return descriptor.values_by_number[getattr(message, field)].name
