@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from easyssl.cli.arguments import add_config_arguments
 
@@ -57,28 +58,33 @@ def run(args: argparse.Namespace) -> int:
             dataset_from_config(config, mode)
         except DataError as error:  # the data need not be on the machine that checks the config
             absent.append(str(error))
-    shapes = parameters = None
+    shapes = parameters = total = None
     if not args.plan_only:
         from easyssl.cli.environment import load_tensorflow
 
         load_tensorflow()
-        shapes, parameters = _built(config, plan)
+        shapes, parameters, total = _build(config, plan)
     show_warnings(config, plan)
     for text in absent:
         warn(text)
     print(table(plan, shapes, parameters))
+    if total:
+        print(total)
     if form:
         replace_text(pathlib.Path(args.plot), graph(plan, form))
         print(f"wrote {args.plot}")
     return 0
 
 
-def _built(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, int]]:
-    """Builds what training builds; returns output shapes and numbers of parameters by block."""
+def _build(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, int], str]:
+    """Builds what training builds; returns shapes and numbers of parameters by block, and their sum."""
+    from easyssl.training.checkpoint import no_hook
     from easyssl.training.labels import Labels
-    from easyssl.training.optimizers.build import update_rule_from_config
+    from easyssl.training.loop import Trainer
+    from easyssl.training.optimizers.build import embedding_variables, update_rule_from_config
     from easyssl.training.setup import build_model
 
+    Trainer(config, sys.stderr, no_hook)
     model = build_model(config)
     Labels.from_config(config, model.label_names)
     update_rule_from_config(config, model)
@@ -88,4 +94,16 @@ def _built(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, 
         for scope, graph in {"": plan.main, **plan.packages}.items()
         for block in graph.blocks
     }
-    return backbone.block_shapes, parameters
+    if plan.top_mlp is not None:
+        parameters[plan.top_mlp.name] = _count(backbone.top_mlp.weights)
+    tables = _count(embedding_variables(model))
+    layers = _count(w for w in model.weights if w.dtype.is_floating) - tables
+    return (
+        backbone.block_shapes,
+        parameters,
+        f"parameters: {layers:,} in layers, {tables:,} in embedding tables",
+    )
+
+
+def _count(variables: Iterable[Any]) -> int:
+    return sum(v.shape.num_elements() for v in variables if v.dtype.is_floating)

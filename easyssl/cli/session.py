@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 from easyssl.cli.environment import load_tensorflow
 from easyssl.cli.plugin import load_plugins
+from easyssl.errors import nearest
 
 if TYPE_CHECKING:
     from easyssl.backbone.plan import Plan
     from easyssl.config import Config
+
+EXPORTERS = ("final", "latest", "best", "none")
+"""What `train` exports in the end: the newest checkpoint, the newest, the best one, nothing."""
 
 
 def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
@@ -35,6 +39,11 @@ def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
     config.refuse()
     if not config.message.model_dir:
         raise config.error("model_dir", "is not set, expected the folder to write checkpoints and exports to")
+    exporter = config.message.export_config.exporter_type
+    if exporter not in EXPORTERS:
+        raise config.error(
+            "export_config.exporter_type", f"'{exporter}' is none{nearest(exporter, EXPORTERS)}"
+        )
     plan = build_plan(config, build_feature_specs(config))
     metrics_from_config(config)
     return config, plan

@@ -76,6 +76,11 @@ PLANNED = [
     ("l2_regularization: 1e-5 }\n}", "l2_regularization: 1e-5 }", "has no field 'model_dir'|closing"),
     ("model_params", "loss_type: L3 model_params", "'L3' is not a LossType; valid are"),
     ("model_params", "loss_type: CIRCLE_LOSS model_params", "not supported: CIRCLE_LOSS: no model"),
+    (
+        "eval_config",
+        'export_config { exporter_type: "bets" } eval_config',
+        "'bets' is none; did you mean 'best'?",
+    ),
     ('model_dir: "', 'model_dirs: "', "has no field 'model_dirs'; did you mean 'model_dir'?"),
     ("input_type: CSVInput\n", "\n", "input_type is missing; use CSVInput, TFRecordInput or ParquetInput"),
     ("CSVInput\n", "CSVInputs\n", "'CSVInputs' is not .* did you mean 'CSVInput'?"),
@@ -108,6 +113,7 @@ BUILT = [
     ('"RankModel"', '"MatchModel"', "MatchModel is not supported yet; expected RankModel"),
     ('"deep", "attended"', '"deep", "seq"', r"'seq' has several outputs .*; select one with input_slice"),
     ("axis=1)", "axis=7)", "attended"),
+    ("  num_steps: 4\n", "", "train_config: neither num_steps nor data_config.num_epochs is set"),
 ]
 
 
