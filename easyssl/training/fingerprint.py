@@ -43,7 +43,8 @@ def _flatten(message: Any, prefix: str, found: dict[str, Any]) -> None:
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             for key in sorted(value):
                 _put(field, value[key], f"{path}[{key}]", found, map_value=True)
-        elif isinstance(value, str | bytes) or not hasattr(value, "__len__"):
+        elif isinstance(value, str | bytes) or hasattr(value, "ListFields") or not hasattr(value, "__len__"):
+            # A Struct has a length too: it is a message that acts like a dict.
             _put(field, value, path, found)
         else:
             for index, item in enumerate(value):

@@ -64,3 +64,17 @@ def test_fields_that_change_results_are_listed(extra, line):
     with pytest.raises(CheckpointError, match="--allow-config-change") as caught:
         check_unchanged(values(), values(extra), "here")
     assert line in str(caught.value)
+
+
+def test_the_values_of_a_struct_count_and_their_order_does_not():
+    def flat(*entries):
+        fields = " ".join(f'fields {{ key: "{k}" value {{ {v} }} }}' for k, v in entries)
+        layer = f'keras_layer {{ class_name: "Dense" st_params {{ {fields} }} }}'
+        text = f'model_config {{ backbone {{ blocks {{ name: "b" {layer} }} }} }}'
+        return flatten(text_format.Parse(text, PipelineConfig()))
+    XX
+
+    units, act = ("units", "number_value: 3"), ("activation", 'string_value: "relu"')
+    assert flat(units, act) == flat(act, units)
+    assert changes(flat(units, act), flat(("units", "number_value: 4"), act))
+    assert any(path.endswith("st_params.fields[units].number_value") for path in flat(units))
