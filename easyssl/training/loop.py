@@ -121,7 +121,7 @@ class Trainer:
     def build(self) -> None:
         """Makes the model, the data, the step, the evaluator and the state."""
         config = self.config
-        make_deterministic(config)
+        make_deterministic(config, self.say)
         self.model = build_model(config)
         self.variables = named_variables(self.model)
         self.rule = update_rule_from_config(config, self.model)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -10,6 +12,8 @@ from tensorflow import keras
 
 from easyssl.errors import UsageError, nearest
 
+# Read by TensorFlow: lets scatters run on a GPU in deterministic mode, which is safe for distinct rows.
+SCATTER = "TF_DISABLE_SCATTER_OP_DETERMINISM"
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -26,10 +30,14 @@ def check_keras() -> None:
         )
 
 
-def make_deterministic(config: Any) -> None:
+def make_deterministic(config: Any, report: Callable[[str], None]) -> None:
     """Seeds everything random and, unless the config says otherwise, chooses deterministic operations.
 
     Both hold for the whole process.
+
+    Args:
+        config: A `Config`.
+        report: Called with a line for the user when a setting of the environment makes training slow.
     """
     train_config = config.message.train_config
     keras.utils.set_random_seed(train_config.seed)
@@ -37,6 +45,11 @@ def make_deterministic(config: Any) -> None:
     keras.backend.experimental.enable_tf_random_generator()
     if train_config.deterministic:
         tf.config.experimental.enable_op_determinism()
+        if tf.config.list_physical_devices("GPU") and not os.environ.get(SCATTER):
+            report(
+                f"set {SCATTER}=1: without it, deterministic mode copies every embedding table to the CPU and "
+                "back in every step; updates write each row once, so they are deterministic anyway"
+            )
 
 
 def build_model(config: Any) -> keras.Model:

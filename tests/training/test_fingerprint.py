@@ -72,7 +72,7 @@ def test_the_values_of_a_struct_count_and_their_order_does_not():
         layer = f'keras_layer {{ class_name: "Dense" st_params {{ {fields} }} }}'
         text = f'model_config {{ backbone {{ blocks {{ name: "b" {layer} }} }} }}'
         return flatten(text_format.Parse(text, PipelineConfig()))
-    XX
+
 
     units, act = ("units", "number_value: 3"), ("activation", 'string_value: "relu"')
     assert flat(units, act) == flat(act, units)

@@ -36,8 +36,10 @@ class MovingAverages:
         for variable in self.variables:
             self._averages[id(variable)] = tf.Variable(variable, trainable=False, name="average")
             if id(variable) in table_ids:
+                # Not an integer: TensorFlow writes single rows of integers on the CPU, where a variable of a
+                # GPU would go to and fro as a whole in every step.
                 self._done[id(variable)] = tf.Variable(
-                    tf.zeros(variable.shape[:1], tf.int64), trainable=False, name="average_step"
+                    tf.zeros(variable.shape[:1], tf.float64), trainable=False, name="average_step"
                 )
 
     def state(self, variable: tf.Variable) -> dict[str, tf.Variable]:
@@ -67,9 +69,9 @@ class MovingAverages:
             update()
             average.assign(self.decay * average + (1 - self.decay) * variable)
             if done is not None:
-                done.assign(tf.fill(tf.shape(done), step))
+                done.assign(tf.fill(tf.shape(done), tf.cast(step, tf.float64)))
             return
-        rows = gradient.indices
+        rows, step = gradient.indices, tf.cast(step, tf.float64)
         before = self._caught_up(
             tf.gather(average, rows), tf.gather(variable, rows), step - 1 - tf.gather(done, rows)
         )
@@ -80,7 +82,7 @@ class MovingAverages:
 
     def _caught_up(self, average: tf.Tensor, value: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
         """Returns averages `[rows, ...]` after `steps` `[rows]` more steps in which the value stayed."""
-        kept = tf.cast(tf.pow(tf.constant(self.decay, tf.float64), tf.cast(steps, tf.float64)), value.dtype)
+        kept = tf.cast(tf.pow(tf.constant(self.decay, tf.float64), steps), value.dtype)
         kept = tf.reshape(kept, tf.concat([tf.shape(kept), tf.ones([tf.rank(value) - 1], tf.int32)], axis=0))
         return kept * average + (1 - kept) * value
 
@@ -89,7 +91,7 @@ class MovingAverages:
         average, done = self._averages[id(variable)], self._done.get(id(variable))
         if done is None:
             return tf.identity(average)
-        return self._caught_up(average, variable, tf.cast(step, tf.int64) - done)
+        return self._caught_up(average, variable, tf.cast(step, tf.float64) - done)
 
     @contextlib.contextmanager
     def applied(self, step: int | tf.Tensor) -> Iterator[None]:
