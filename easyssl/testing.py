@@ -220,9 +220,9 @@ class _OneStep(keras.Model):
         self.unreached = tuple(
             variable.name for variable, gradient in zip(variables, gradients, strict=True) if gradient is None
         )
-        if variables:
-            pairs = zip(gradients, variables, strict=True)
-            self.optimizer.apply_gradients([(g, v) for g, v in pairs if g is not None])
+        pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
+        if pairs:
+            self.optimizer.apply_gradients(pairs)
         return {"loss": loss}
 
 

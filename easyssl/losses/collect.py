@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 _active = threading.local()
+# Keras 3 calls a layer in a graph of this name to learn the shapes of its outputs; nothing is computed there.
+_DRY_RUN = "scratch_graph"
 
 
 class LossTerm(NamedTuple):
@@ -37,6 +39,27 @@ class CollectedLosses:
 
     def __init__(self) -> None:
         self.terms: dict[str, LossTerm] = {}
+        self._graph = _current_graph()
+
+    def report(self, name: str, value: tf.Tensor, weight: float | tf.Tensor = 1.0) -> None:
+        """Adds a term unless Keras only asks for shapes.
+
+        Args:
+            name: The name; a suffix is added if it is taken.
+            value: The unweighted loss, a scalar.
+            weight: Its weight in the total. Defaults to 1.0.
+
+        Raises:
+            RuntimeError: If the loss is inside of another graph, which it cannot leave.
+        """
+        graph = _current_graph()
+        if graph is self._graph:
+            self.add(name, value, weight)
+        elif graph is None or not graph.name.startswith(_DRY_RUN):
+            raise RuntimeError(
+                f"loss '{name}' is computed in a tf.function, tf.cond or loop inside of collect_losses, "
+                "which it cannot leave; open collect_losses in there"
+            )
 
     def add(self, name: str, value: tf.Tensor, weight: float | tf.Tensor = 1.0) -> str:
         """Adds a term.
@@ -101,4 +124,8 @@ def report_loss(layer: Any, name: str, value: tf.Tensor, weight: float | tf.Tens
     if collected is None:
         layer.add_loss(tf.cast(value, tf.float32) * weight)
     else:
-        collected.add(name, value, weight)
+        collected.report(name, value, weight)
+
+
+def _current_graph() -> Any:
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()

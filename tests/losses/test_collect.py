@@ -98,3 +98,25 @@ def test_half_precision_losses_become_float32():
     with collect_losses() as collected:
         report_loss(layer, "a", tf.constant(2.0, tf.float16), weight=tf.constant(3.0, tf.float64))
     assert collected.total().dtype == tf.float32 and float(collected.total()) == 6.0
+
+
+def test_a_model_that_keras_builds_by_a_dry_run_reports_once():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense, self.aux = keras.layers.Dense(1), Reporting(name="aux")
+
+        def call(self, inputs, training=None):
+            return self.aux(self.dense(inputs), training=training)
+
+    with collect_losses() as collected:
+        Model()(tf.ones([2, 2]), training=True)
+    assert list(collected.terms) == ["aux_loss"]
+    assert np.isfinite(float(collected.total()))
+
+
+def test_a_loss_that_cannot_leave_its_graph_is_an_error():
+    layer = Reporting(name="aux")
+    inner = tf.function(lambda x: layer(x, training=True), autograph=False)
+    with pytest.raises(RuntimeError, match="'aux_loss' is computed in a tf.function"), collect_losses():
+        inner(tf.ones([2]))
