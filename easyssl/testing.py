@@ -87,7 +87,7 @@ def run_layer_test(
 class _Gate:
     """The checks of `run_layer_test` for one layer and one set of inputs."""
 
-    def __init__(self, layer_cls: type, init_kwargs: dict[str, Any], inputs: Any, tolerance: float) -> None:
+    def __init__(self, layer_cls: Any, init_kwargs: dict[str, Any], inputs: Any, tolerance: float) -> None:
         self.layer_cls = layer_cls
         self.init_kwargs = init_kwargs
         self.inputs = tf.nest.map_structure(np.asarray, inputs)

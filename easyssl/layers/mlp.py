@@ -196,7 +196,7 @@ class _Block(keras.layers.Layer):
         self.norm = keras.layers.BatchNormalization(dtype=policy, name="norm") if use_bn else None
         self.bn_last = bn_last
         self.dice = Dice(dtype=policy, name="dice") if activation == "dice" else None
-        self.activation = None if self.dice else activation_function(activation)
+        self.activation = activation_function("linear" if self.dice else activation)
         self.dropout = Dropout(dropout, dtype=policy, name="dropout") if dropout > 0 else None
 
     def build(self, input_shape: Any) -> None:

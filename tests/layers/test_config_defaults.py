@@ -1,0 +1,33 @@
+"""A parameter that a config leaves out has the constructor's default, so that must be the config's default."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import easyssl.layers
+from easyssl.config.messages import message_class
+
+pytestmark = pytest.mark.both_keras
+
+PAIRS = {
+    "MLP": "MLP",
+    "BST": "BSTEncoder",
+    "SeqAugment": "SequenceAugment",
+    "SeqAugmentOps": "SequenceAugment",
+}
+PAIRS |= {"AuxiliaryLoss": "AuxiliaryLoss"}
+
+
+@pytest.mark.parametrize(("layer", "message"), PAIRS.items())
+def test_constructor_defaults_are_the_config_defaults(layer, message):
+    parameters = inspect.signature(getattr(easyssl.layers, layer).__init__).parameters
+    for field in message_class(message).DESCRIPTOR.fields:
+        assert field.name in parameters, f"{layer} does not take '{field.name}'"
+        default = parameters[field.name].default
+        if field.has_default_value:
+            told = field.default_value
+            same = np.float32(default) == np.float32(told) if isinstance(told, float) else default == told
+            assert same and type(default) is type(told), f"{layer}.{field.name}: {default!r}, config {told!r}"
+        else:
+            assert default in (inspect.Parameter.empty, None, False), f"{layer}.{field.name}: {default!r}"
