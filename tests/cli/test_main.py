@@ -112,3 +112,61 @@ def test_check_builds_shapes_and_parameters(easyssl, project):
     assert code == 0, err
     # MLP 9 -> 8 -> 4: kernels without bias, and four vectors of each batch normalisation.
     assert str(9 * 8 + 4 * 8 + 8 * 4 + 4 * 4) in out
+
+
+FLAGS = {
+    "check": {"--plan-only", "--plot"},
+    "train": {"--allow-config-change", "--fresh"},
+    "evaluate": {"--allow-config-change", "--checkpoint", "--input"},
+    "predict": {"--allow-config-change", "--checkpoint", "--input", "--output", "--prefix"},
+    "export": {"--allow-config-change", "--best", "--checkpoint", "--input", "--output"},
+    "data": {"--history", "--out", "--rows", "--seed", "--source", "--test-rows"},
+}
+OF_ALL = {"--data-root", "--plugin", "--set"}
+
+
+def test_flags_are_these():
+    """People's scripts depend on every one; a change here is a change for them."""
+    from easyssl.cli.arguments import Parser
+    from easyssl.cli.main import COMMANDS
+
+    found = {}
+    for name, command in COMMANDS.items():
+        parser = Parser(name, "")
+        command.add_arguments(parser)
+        found[name] = set(re.findall(r"--[a-z-]+", parser.format_usage())) - {"--help"}
+    assert found == {name: flags | (OF_ALL if name != "data" else set()) for name, flags in FLAGS.items()}
+
+
+PLUGIN = """
+from tensorflow import keras
+from easyssl.registry import register
+
+@register("Tripled")
+class Tripled(keras.layers.Layer):
+    def __init__(self, factor: float = 3.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, inputs):
+        return self.factor * inputs
+"""
+
+
+def test_a_layer_of_ones_own_is_named_in_a_config(easyssl, project):
+    from easyssl import registry
+
+    (project / "mine.py").write_text(PLUGIN)
+    path = project / "my.config"
+    mlp = 'keras_layer { class_name: "MLP" mlp { hidden_units: [8, 4] } }'
+    own = 'keras_layer { class_name: "Tripled" st_params { fields { key: "factor" value { number_value: 2.5 } } } }'
+    path.write_text(path.read_text().replace(mlp, own))
+    code, _, err = easyssl("check", path, "--plan-only")
+    assert code == 2 and LINE.match(err) and "no layer is called 'Tripled'" in err
+    with registry.temporary_registration():
+        code, out, err = easyssl("check", path, "--plugin", project / "mine.py")
+        assert code == 0, err
+        assert "Tripled(factor=2.5)" in out
+        path.write_text(path.read_text().replace('"factor"', '"faktor"'))
+        code, _, err = easyssl("check", path, "--plugin", project / "mine.py")
+        assert code == 2 and LINE.match(err) and "did you mean 'factor'?" in err

@@ -106,7 +106,7 @@ ROWS = {
 
 
 def build(tmp_path, model_params="", **fields):
-    from easyssl.models import build_model
+    from easyssl.training.setup import build_model
 
     text = CONFIG.replace("MODEL_DIR", str(tmp_path / "model")).replace("MODEL_PARAMS", model_params)
     config = parse_config(
@@ -205,3 +205,15 @@ def test_an_output_that_is_not_there(tmp_path):
     config, model = build(tmp_path, model_params='outputs: "probz"')
     with pytest.raises(ConfigError, match=r"outputs\[0\]: .* 'probz'; did you mean 'probs'"):
         export(config, model)
+
+
+@pytest.mark.parametrize(
+    "precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)]
+)
+def test_half_precision_is_verified_and_answers_in_float32(tmp_path, precision):
+    config, model = build(tmp_path, **{"train_config.mixed_precision": precision})
+    assert model.compute_dtype == precision.removeprefix("mixed_")
+    exported = export(config, model)
+    manifest = json.loads((exported.path / versions.MANIFEST).read_text())
+    assert manifest["outputs"] == {"logits": "float32 [batch]", "probs": "float32 [batch]"}
+    assert exported.verification.rows == 4
