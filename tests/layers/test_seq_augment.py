@@ -13,10 +13,9 @@ VALID = np.arange(8) < LENGTHS[:, None]
 X = (np.random.default_rng(0).normal(size=(4, 8, 3)) * VALID[:, :, None]).astype("float32")
 
 
-@pytest.mark.parametrize("cls", [SeqAugment, SeqAugmentOps])
-def test_gate(cls):
+def test_gate():
     run_layer_test(
-        cls,
+        SeqAugment,
         {"seed": 1},
         (X, LENGTHS),
         expected_output_shape=[X.shape, LENGTHS.shape],
@@ -24,6 +23,16 @@ def test_gate(cls):
         expected_num_non_trainable_weights=1,
         is_random=True,
     )
+
+
+def test_the_second_name_is_the_same_layer():
+    options = {"mask_rate": 0.0, "seed": 1}
+    view, lengths = SeqAugmentOps(**options)([X, LENGTHS], training=True)
+    expected, expected_lengths = SeqAugment(**options)([X, LENGTHS], training=True)
+    np.testing.assert_array_equal(view, expected)
+    np.testing.assert_array_equal(lengths, expected_lengths)
+    layer = keras.layers.deserialize(keras.layers.serialize(SeqAugmentOps(**options)))
+    assert isinstance(layer, SeqAugmentOps) and layer.get_config()["seed"] == 1
 
 
 def test_evaluation_returns_the_input_unless_asked():
