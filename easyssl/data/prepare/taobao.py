@@ -46,15 +46,15 @@ COLUMNS = (
     "price",
 )
 HISTORY = 50
-CLICK_RATE = 0.2
+CLICK_RATE = 0.4  # the public samples are resampled to about as many clicks
 
 _TOPICS = 6
-_CATEGORIES_PER_TOPIC = 6
-_BRANDS_PER_TOPIC = 8
-_BRANDS_PER_CATEGORY = 4
-_ITEMS = 400
-_ROWS_PER_USER = 50
-_LONGEST_STREAM = 120
+_CATEGORIES_PER_TOPIC = 5
+_BRANDS_PER_TOPIC = 6
+_BRANDS_PER_CATEGORY = 3
+_ITEMS = 200
+_ROWS_PER_USER = 100
+_LONGEST_STREAM = 75
 _ROWS_AT_ONCE = 10_000
 
 
@@ -198,7 +198,7 @@ def _make_catalogue(rng: np.random.Generator) -> Catalogue:
     premium = rng.normal(0, 0.6, brand_count)[item_brand] + rng.normal(0, 0.4, _ITEMS)
     premium += rng.normal(0, 0.3, categories)[item_category]
     log_price = rng.uniform(np.log(20), np.log(300), _TOPICS)[topic[item_category]] + premium
-    appeal = rng.normal(0, 0.5, categories)[item_category] + rng.normal(0, 0.35, brand_count)[item_brand]
+    appeal = rng.normal(0, 0.4, categories)[item_category] + rng.normal(0, 0.25, brand_count)[item_brand]
     appeal += rng.normal(0, 0.05, _ITEMS)
     return Catalogue(
         category_topic=topic,
@@ -212,7 +212,7 @@ def _make_catalogue(rng: np.random.Generator) -> Catalogue:
         item_expensive=premium / premium.std(),
         item_popularity=rng.permuted(_zipf(_ITEMS, 0.7)),
         item_appeal=appeal,
-        taste=rng.normal(0, 0.4, (2, 7, _TOPICS)),
+        taste=_tastes(rng),
         ids={
             "cate_id": _public_ids(rng, categories, 13_000),
             "brand": _public_ids(rng, brand_count, 460_000),
@@ -221,6 +221,13 @@ def _make_catalogue(rng: np.random.Generator) -> Catalogue:
             "adgroup_id": _public_ids(rng, _ITEMS, 846_000),
         },
     )
+
+
+def _tastes(rng: np.random.Generator) -> np.ndarray:
+    """Returns `[genders, ages, topics]`: each topic leans towards one gender and towards the young or the old."""
+    gender = rng.permuted(np.linspace(-0.5, 0.5, _TOPICS))[None, None, :] * np.array([-1, 1])[:, None, None]
+    age = rng.permuted(np.linspace(-0.5, 0.5, _TOPICS))[None, None, :] * np.linspace(-1.5, 1.5, 7)[None, :, None]
+    return gender + age
 
 
 def _make_users(rng: np.random.Generator, count: int, catalogue: Catalogue) -> Users:
@@ -243,7 +250,7 @@ def _make_users(rng: np.random.Generator, count: int, catalogue: Catalogue) -> U
     }
 
     # A user cares for a few topics, more likely for those that the segment likes.
-    care = rng.gamma(0.3, 1.0, (count, _TOPICS)) * np.exp(3 * catalogue.taste[gender, age])
+    care = rng.gamma(0.2, 1.0, (count, _TOPICS)) * np.exp(2 * catalogue.taste[gender, age])
     share = care / care.sum(axis=1, keepdims=True)
 
     # Each step either stays with the last thing looked at or moves on to a new draw.
@@ -296,10 +303,11 @@ def _make_impressions(rng: np.random.Generator, rows: int, catalogue: Catalogue,
     field = {name: values[user] for name, values in users.fields.items()}
     logit += catalogue.taste[field["final_gender_code"] - 1, field["age_level"], topic]
     logit += _interest(topic, category, brand, seen_category, seen_brand, valid, catalogue)
-    logit += np.array([-0.15, -0.4, -0.1, 0.35])[field["pvalue_level"]] * catalogue.item_expensive[item]
+    logit += np.array([-0.3, -0.5, -0.25, 0.05])[field["pvalue_level"]] * catalogue.item_expensive[item]
     place = rng.integers(0, 2, rows)
     logit += 0.6 * place + 0.3 * (field["shopping_level"] - 2) + 0.4 * field["occupation"]
     logit += np.array([-0.1, 0.6, 0.3, -0.2, -0.6])[field["new_user_class_level"]]
+    logit *= 1.2
     probability = _sigmoid(logit + _intercept(logit, CLICK_RATE))
 
     ids = catalogue.ids
@@ -338,8 +346,8 @@ def _interest(
     same_category = valid & (seen_category == category[:, None])
     same_brand = valid & (seen_brand == brand[:, None])
     share = same_topic.sum(axis=1) / length
-    value = 1.2 * np.sqrt(share) - 0.5
-    value += 0.25 * same_category.any(axis=1) + 0.2 * same_brand.any(axis=1)
+    value = 0.9 * np.sqrt(share) - 0.35
+    value += 0.15 * same_category.any(axis=1) + 0.15 * same_brand.any(axis=1)
     return np.where(valid.any(axis=1), value, 0.0)
 
 
