@@ -7,6 +7,8 @@ import json
 import re
 from typing import Any
 
+from easyssl.config.effects import find_effects
+from easyssl.config.places import is_inside
 from easyssl.errors import CheckpointError
 
 # Fields that say where, how long or how loudly to run. They do not change what a step computes.
@@ -30,11 +32,13 @@ def flatten(message: Any) -> dict[str, Any]:
 
     Returns:
         Path such as `data_config.label_fields[0]` -> number, string or bool; enum values by name. A message
-        that is set but has only defaults is there as `{}`, because to choose it means something.
+        that is set but has only defaults is there as `{}`, because to choose it means something. Fields
+        without effect are left out.
     """
     found: dict[str, Any] = {}
     _flatten(message, "", found)
-    return found
+    idle = [effect.path for effect in find_effects(message) if not effect.refused]
+    return {path: value for path, value in found.items() if not any(is_inside(path, p) for p in idle)}
 
 
 def _flatten(message: Any, prefix: str, found: dict[str, Any]) -> None:

@@ -82,6 +82,7 @@ def train(
         Preempted: If a signal stopped the run, after a checkpoint was written.
     """
     check_keras()
+    config.refuse()
     trainer = Trainer(config, stream, on_write)
     with ModelDirLock(trainer.model_dir), StopSignals() as stop:
         try:
@@ -212,6 +213,8 @@ class Trainer:
         state.rows += batch.rows
         state.overflows += result.overflow
         state.cursor = batch.raw.cursor.as_dict()
+        if state.epoch and state.cursor["batch"] == 0:
+            self._expect(state.step // state.epoch)
         self.journal.step(state, result, batch.rows)
         every = self.train_config.log_step_count_steps
         if every and state.step % every == 0:
@@ -258,6 +261,13 @@ class Trainer:
         if self.deadline is not None and time.time() >= self.deadline:
             return "dead_line"
         return None
+
+    def _expect(self, steps_per_epoch: int) -> None:
+        """Tells the progress line where the run will end, once the length of an epoch is known."""
+        epochs, limit = self.config.message.data_config.num_epochs, self.train_config.num_steps
+        if epochs:
+            total = steps_per_epoch * epochs
+            self.journal.progress.total_steps = min(total, limit) if limit else total
 
     def _not_finite(self, batch: Batch, result: StepResult) -> TrainingError:
         cause = first_bad_tensor(self.model, self.rule, batch, result)

@@ -47,8 +47,8 @@ def make_deterministic(config: Any, report: Callable[[str], None]) -> None:
         tf.config.experimental.enable_op_determinism()
         if tf.config.list_physical_devices("GPU") and not os.environ.get(SCATTER):
             report(
-                f"set {SCATTER}=1: without it, deterministic mode copies every embedding table to the CPU and "
-                "back in every step; updates write each row once, so they are deterministic anyway"
+                f"set {SCATTER}=1: without it, deterministic mode copies every embedding table to the CPU "
+                "and back in every step; updates write each row once, so they are deterministic anyway"
             )
 
 

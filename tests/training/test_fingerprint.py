@@ -41,6 +41,7 @@ def test_the_flat_form_names_every_field_by_its_path():
         "eval_config { num_examples: 5 metrics_set { auc {} } }",
         "export_config { exporter_type: 'best' }",
         "data_config { num_epochs: 3 prefetch_size: 8 }",
+        "train_config { train_distribute: MirroredStrategy num_gpus_per_worker: 2 }",  # without effect
         "data_config { shuffle_buffer_size: 32 }",  # its default, written out
     ],
 )
@@ -72,7 +73,6 @@ def test_the_values_of_a_struct_count_and_their_order_does_not():
         layer = f'keras_layer {{ class_name: "Dense" st_params {{ {fields} }} }}'
         text = f'model_config {{ backbone {{ blocks {{ name: "b" {layer} }} }} }}'
         return flatten(text_format.Parse(text, PipelineConfig()))
-
 
     units, act = ("units", "number_value: 3"), ("activation", 'string_value: "relu"')
     assert flat(units, act) == flat(act, units)

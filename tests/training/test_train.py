@@ -181,11 +181,33 @@ def test_a_learning_rate_that_blows_up_is_told_with_the_place(case):
 
 
 def test_data_ends_the_run_and_epochs_are_counted(case):
-    result = train(case.config("train_config.num_steps=0", "data_config.num_epochs=2"))
+    stream = io.StringIO()
+    result = train(case.config("train_config.num_steps=0", "data_config.num_epochs=2"), stream=stream)
+    assert "step 15  loss" in stream.getvalue() and "step 20/32  loss" in stream.getvalue()
     assert (result.step, result.reason) == (32, "data")
     assert content(case.run, 32)["state"]["run"]["rows"] == 1000
     again = train(case.config("train_config.num_steps=0", "data_config.num_epochs=2"))
     assert (again.step, again.reason, again.metrics) == (32, "data", result.metrics)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["train_config.jit_compile=true"],
+        ["train_config.mixed_precision=mixed_bfloat16"],
+        ["train_config.mixed_precision=mixed_float16"],
+        ["train_config.mixed_precision=mixed_float16", "train_config.jit_compile=true"],
+    ],
+)
+def test_attention_and_augmentation_go_on_exactly_in_every_precision(case, settings):
+    more = [*settings, "train_config.num_steps=8", "train_config.log_step_count_steps=1"]
+    train(case.config(*more, text=case.tiny, run="whole"))
+    with pytest.raises(Preempted):
+        train(case.config(*more, text=case.tiny), stream=SignalAt("step 3/8"))
+    train(case.config(*more, text=case.tiny))
+    assert_same(content(case.folder / "whole", 8), content(case.run, 8))
+    assert records(case.folder / "whole") == records(case.run)
 
 
 def test_early_stopping_waits_for_its_patience(case):
