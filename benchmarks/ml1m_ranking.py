@@ -2,9 +2,9 @@
 
     python benchmarks/ml1m_ranking.py --source FOLDER_OF_ML1M [--seeds 1 2 3] [--train-rows N]
 
-Prepares the rows, trains each of samples/ml1m/*.config with each seed through the `easyssl` command, evaluates
-the result on the test rows and prints a Markdown table. Nothing is tuned here and nothing is chosen by the
-test rows.
+Prepares the rows, trains each of samples/ml1m/*.config with each seed through the `easyssl` command,
+evaluates the result on the test rows and prints a Markdown table. Nothing is tuned here and nothing is chosen
+by the test rows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def easyssl(*arguments: str) -> str:
 
 def main() -> None:
     """Runs everything; see the module."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--train-rows", type=int)
@@ -43,7 +43,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = ["--rows", str(options.train_rows)] if options.train_rows else []
         data = f"{folder}/data"
-        easyssl("data", "prepare", "ml1m", "--source", options.source, "--out", data, "--history", "20", *rows)
+        prepare = ("data", "prepare", "ml1m", "--source", options.source, "--out", data, "--history", "20")
+        easyssl(*prepare, *rows)
         results: dict[str, list[dict[str, float]]] = {}
         for seed in options.seeds:
             for model in MODELS:
@@ -55,7 +56,8 @@ def main() -> None:
                 seconds = time.monotonic() - begin
                 found = json.loads(easyssl("evaluate", *common, "--input", f"{data}/test.tsv.gz"))
                 results.setdefault(model, []).append({**found, "seconds": seconds})
-                print(f"{model} seed {seed}: {found}, trained in {seconds:.0f} s", file=sys.stderr, flush=True)
+                line = f"{model} seed {seed}: {found}, trained in {seconds:.0f} s"
+                print(line, file=sys.stderr, flush=True)
     print("| model | test AUC | test GAUC | wall time, s |\n| --- | --- | --- | --- |")
     for model, runs in results.items():
         cells = [summary([run[name] for run in runs]) for name in METRICS]
