@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.errors import TrainingError
 from easyssl.training.labels import Labels
 from easyssl.training.pipeline import Batch, Prefetcher, Preparation
 from easyssl.training.step import Inputs, graph_function, inputs_of, open_inputs, predict_function
@@ -58,15 +59,17 @@ class Evaluator:
             ConfigError: If the config names no evaluation files or a metric does not fit the model.
         """
         from easyssl.data.dataset import dataset_from_config
-        from easyssl.metrics import metrics_from_config
+        from easyssl.metrics import metric_columns, metrics_from_config
 
         message = config.message
         limit = message.eval_config.num_examples
+        labels = Labels.from_config(config, model.label_names)
+        columns = dict.fromkeys([*model.transform.columns, *labels.columns, *metric_columns(config)])
         return cls(
             model,
-            dataset_from_config(config, "evaluate", paths=files),
+            dataset_from_config(config, "evaluate", paths=files, columns=list(columns)),
             metrics_from_config(config),
-            Labels.from_config(config, model.label_names),
+            labels,
             math.ceil(limit / message.data_config.batch_size) if limit else None,
             message.data_config.prefetch_size,
         )
@@ -76,7 +79,7 @@ class Evaluator:
 
         Raises:
             DataError: If a row cannot be read.
-            TrainingError: If a prediction is not finite.
+            TrainingError: If a prediction or a loss is not finite.
         """
         for metric in self.metrics:
             metric.reset()
@@ -93,7 +96,11 @@ class Evaluator:
                     sums[name] = sums.get(name, 0.0) + value * batch.rows
                 rows += batch.rows
         results = {metric.name: float(metric.result()) for metric in self.metrics}
-        return {**results, **{name: total / rows for name, total in sums.items() if name not in results}}
+        results |= {name: total / rows for name, total in sums.items() if name not in results}
+        for name, value in results.items():
+            if not math.isfinite(value):
+                raise TrainingError(f"evaluation: {name} is {value}, expected a finite number")
+        return results
 
     def _predict(self, batch: Batch) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         if self._compiled is None:

@@ -67,6 +67,11 @@ class Labels:
             )
         return cls(names, separators, widths, weight)
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that are read."""
+        return self.names if self.weight is None else (*self.names, self.weight)
+
     def labels(self, raw: Any) -> dict[str, np.ndarray]:
         """Returns the labels of a raw batch by column.
 

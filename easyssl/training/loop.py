@@ -128,8 +128,13 @@ class Trainer:
         self.rule = update_rule_from_config(config, self.model)
         self.loss_scale = LossScale() if self.train_config.mixed_precision == "mixed_float16" else None
 
-        self.dataset = dataset_from_config(config, "train", quarantine=self.model_dir / "quarantine.jsonl")
         labels = Labels.from_config(config, self.model.label_names)
+        self.dataset = dataset_from_config(
+            config,
+            "train",
+            columns=list(dict.fromkeys([*self.model.transform.columns, *labels.columns])),
+            quarantine=self.model_dir / "quarantine.jsonl",
+        )
         self.preparation = Preparation(self.model.transform, labels)
         signature = self.preparation.signature()
         self.step = TrainStep(

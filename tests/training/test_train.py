@@ -267,6 +267,12 @@ def test_what_is_wrong_is_told_in_one_line(case, override, error, text):
     assert text in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_cell_that_its_feature_cannot_read_is_told_with_its_line(case):
+    text = case.small.replace("hash_bucket_size: 60 embedding_name: 'item'\n  }", "num_buckets: 60\n  }", 1)
+    with pytest.raises(DataError, match=r"train.csv:\d+: feature 'item': column 'item' has 'i\d+': expected"):
+        train(case.config("data_config.shuffle=false", text=text))
+
+
 def test_an_optimizer_that_is_not_set_is_told(case):
     config = case.config()
     config.message.train_config.optimizer_config[0].Clear()
