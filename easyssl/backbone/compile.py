@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -134,11 +135,12 @@ class Backbone(keras.layers.Layer):
         return self.input_layers[_input_key(scope, block.name, reset)]
 
     def parameters_of(self, scope: str, block: str) -> int:
-        """Returns how many weights the layers of a block have, embedding tables not counted."""
+        """Returns how many numbers a block's layers hold, embedding tables and random states not counted."""
         prefix = _input_key(scope, block, None)
         layers = [layer for made in self.layers_of(scope, block) for layer in made]
         layers += [layer for key, layer in self.input_layers.items() if key.split("@")[0] == prefix]
-        return sum(int(tf.size(w)) if None in w.shape else _size(w.shape) for x in layers for w in x.weights)
+        weights = [w for layer in layers for w in layer.weights if "float" in str(w.dtype)]
+        return sum(math.prod(int(dim) for dim in w.shape) for w in weights)
 
     @property
     def embedding_parameters(self) -> dict[str, int]:
@@ -197,13 +199,6 @@ def _resets(plan: Plan, package: str) -> Iterator[InputLayerPlan]:
                     if given.reset_input not in seen:
                         seen.add(given.reset_input)
                         yield given.reset_input
-
-
-def _size(shape: Any) -> int:
-    size = 1
-    for dim in shape:
-        size *= int(dim)
-    return size
 
 
 __all__ = ["Backbone", "BlockError"]

@@ -47,9 +47,12 @@ def make_layer(
     if not own:
         _check_keras_parameters(cls, kwargs, plan, error)
     try:
-        return cls(**kwargs, name=plan.name + suffix, dtype=dtype)
+        layer = cls(**kwargs, name=plan.name + suffix, dtype=dtype)
     except (TypeError, ValueError) as e:
         raise error(plan.path, f"{plan.class_name} refuses its parameters: {first_line(e)}") from e
+    if not own:
+        _check_taken_as_given(layer, kwargs, plan, error)
+    return layer
 
 
 def call_layer(layer: keras.layers.Layer, inputs: Any, training: bool | None) -> Any:
@@ -138,3 +141,14 @@ def _check_keras_parameters(
     for key in kwargs:
         if key not in valid:
             raise error(plan.params_path, f"{cls.__name__} has no parameter '{key}'{nearest(key, valid)}")
+
+
+def _check_taken_as_given(
+    layer: keras.layers.Layer, kwargs: Mapping[str, Any], plan: LayerPlan, error: ErrorAt
+) -> None:
+    """Refuses numbers that the constructor rounded, such as `units: 0.5`, which Keras takes for 0."""
+    taken = layer.get_config()
+    for key, value in kwargs.items():
+        if isinstance(value, float) and isinstance(taken.get(key), int):
+            text = f"{plan.class_name} needs a whole number for '{key}'; found {value:g}"
+            raise error(plan.params_path, text)
