@@ -22,6 +22,8 @@ _FREE = re.compile(
     r"|is_profiling|fine_tune_\w+|force_restore_shape_compatible|early_stopping\..*)"
     r"|data_config\.(num_epochs|prefetch_size|num_parallel_calls|eval_batch_size))$"
 )
+# Of the rest, what decides how a trained model reads its columns and what it computes from them.
+_OF_MODEL = re.compile(r"(model_config|feature_configs?|data_config\.(input_fields|length_buckets))\b")
 
 
 def flatten(message: Any) -> dict[str, Any]:
@@ -84,20 +86,24 @@ def _show(value: Any) -> str:
     return "default" if value is None else json.dumps(value)
 
 
-def check_unchanged(old: dict[str, Any], new: dict[str, Any], where: str) -> None:
+def check_unchanged(old: dict[str, Any], new: dict[str, Any], where: str, inference: bool = False) -> None:
     """Refuses to go on when the config says something else than the one the checkpoint was made with.
 
     Args:
         old: The checkpoint's flattened config.
         new: The present one.
         where: The checkpoint, for the message.
+        inference: Whether the model is not trained on: how it was trained and how rows are stored may differ.
 
     Raises:
         CheckpointError: If a field that changes results differs; the message lists them.
     """
+    if inference:
+        old, new = ({k: v for k, v in values.items() if _OF_MODEL.match(k)} for values in (old, new))
     differences = changes(old, new)
     if differences:
+        instead = "" if inference else "start over with --fresh, "
         raise CheckpointError(
             f"{where}: the config has changed since this checkpoint: {'; '.join(differences)}; undo that, "
-            "start over with --fresh, or go on with --allow-config-change"
+            f"{instead}or go on with --allow-config-change"
         )

@@ -76,7 +76,7 @@ def load_trained(
         found = find_checkpoint(found.path.with_name(f"step-{best_step:08d}"), report)
         run = found.document("state")["run"]
     if not allow_config_change:
-        check_unchanged(found.document("config"), flatten(config.message), str(found.path))
+        check_unchanged(found.document("config"), flatten(config.message), str(found.path), inference=True)
     model = build_model(config)
     restore_for_inference(named_variables(model), found)
     metrics = run["metrics"] if run["evaluated"] == found.step else {}

@@ -78,3 +78,20 @@ def test_the_values_of_a_struct_count_and_their_order_does_not():
     assert flat(units, act) == flat(act, units)
     assert changes(flat(units, act), flat(("units", "number_value: 4"), act))
     assert any(path.endswith("st_params.fields[units].number_value") for path in flat(units))
+
+
+@pytest.mark.parametrize(
+    ("extra", "refused"),
+    [
+        ("data_config { batch_size: 8 with_header: true separator: ';' }", False),
+        ("train_config { seed: 7 }", False),
+        ("data_config { input_fields { input_name: 'new' } }", True),
+        ("model_config { model_class: 'RankModel' num_class: 3 }", True),
+    ],
+)
+def test_a_trained_model_reads_other_files_but_not_with_another_model(extra, refused):
+    if not refused:
+        check_unchanged(values(), values(extra), "here", inference=True)
+        return
+    with pytest.raises(CheckpointError, match="undo that, or go on"):
+        check_unchanged(values(), values(extra), "here", inference=True)

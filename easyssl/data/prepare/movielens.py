@@ -6,7 +6,7 @@ import gzip
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -209,7 +209,7 @@ def _read_interactions(path: pathlib.Path) -> list[tuple[str, ...]]:
     return rows
 
 
-def _numbers(path: pathlib.Path, rows: list[tuple[str, ...]], header: int = 0) -> np.ndarray:
+def _numbers(path: pathlib.Path, rows: Sequence[tuple[str, ...]], header: int = 0) -> np.ndarray:
     """Returns `[rows, cells]` as int64."""
     if not rows:
         raise DataError(f"{path}: has no rows")
