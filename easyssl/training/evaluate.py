@@ -14,6 +14,7 @@ from tensorflow import keras
 from easyssl.errors import TrainingError
 from easyssl.training.labels import Labels
 from easyssl.training.pipeline import Batch, Prefetcher, Preparation
+from easyssl.training.row_errors import naming_rows
 from easyssl.training.step import Inputs, graph_function, inputs_of, open_inputs, predict_function
 
 
@@ -106,7 +107,8 @@ class Evaluator:
         if self._compiled is None:
             signature = open_inputs(batch, self._preparation.signature())
             self._compiled = graph_function(self._graph, signature)
-        predictions, losses = self._compiled(inputs_of(batch))
+        with naming_rows(batch.raw):
+            predictions, losses = self._compiled(inputs_of(batch))
         return (
             {name: value.numpy() for name, value in predictions.items()},
             {name: float(value) for name, value in losses.items()},
@@ -139,4 +141,6 @@ def predict(
     compiled = predict_function(model, preparation.signature())
     with Prefetcher(dataset.batches(), preparation, prefetch) as batches:
         for batch in batches:
-            yield batch.raw, {name: value.numpy() for name, value in compiled(batch.features).items()}
+            with naming_rows(batch.raw):
+                predictions = compiled(batch.features)
+            yield batch.raw, {name: value.numpy() for name, value in predictions.items()}

@@ -13,6 +13,7 @@ from tensorflow import keras
 from easyssl.training.loss_scale import LossScale
 from easyssl.training.optimizers.rule import Gradient, UpdateRule, scaled
 from easyssl.training.pipeline import Batch
+from easyssl.training.row_errors import naming_rows
 
 # `features` and `labels` by name, and `weights` if there are any.
 Inputs = dict[str, Any]
@@ -74,7 +75,8 @@ class TrainStep:
         if self._compiled is None:
             self._gradients = graph_function(self._loss_and_gradients, jit_compile=self._jit_compile)
             self._compiled = graph_function(self._step, open_inputs(batch, self._signature))
-        numbers = self._compiled(inputs_of(batch)).numpy().tolist()
+        with naming_rows(batch.raw):
+            numbers = self._compiled(inputs_of(batch)).numpy().tolist()
         finite, overflow, norm, loss = numbers[:4]
         terms = numbers[4:]
         count = len(self._names)
