@@ -29,4 +29,5 @@ def naming_rows(raw: Any) -> Iterator[None]:
         said = re.search(r"assertion failed: \[([^\]]+)\]", error.message)
         if said is None:
             raise
-        raise DataError(f"{place_of_all(raw)}: {said.group(1)}") from None
+        text = said.group(1).replace("\\'", "'")
+        raise DataError(f"{place_of_all(raw)}: {text}") from None
