@@ -172,6 +172,8 @@ class Trainer:
             taken = warm_start(self.config, self.variables, self.say)
             self.say(f"starting with {taken} weights of {self.train_config.fine_tune_checkpoint}")
         self.journal.start(self.state.step)
+        weights = sum(variable.shape.num_elements() for variable in self.rule.variables)
+        self.say(f"{self.model.name} with {weights:,} weights to train; the first step builds the graph")
 
     # The loop -------------------------------------------------------------------------------------------
 
@@ -199,6 +201,7 @@ class Trainer:
                 if self._time_to_save(last_save):
                     self.evaluate()
                     self.save()
+                    self.journal.progress.leave_out()
                     last_save = time.monotonic()
                 reason = self._reason_to_end()
                 if reason is not None:

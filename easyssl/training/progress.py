@@ -45,11 +45,14 @@ class Progress:
         self._rows += rows
 
     def rows_per_second(self) -> float:
-        """Returns the speed since the last call."""
-        now = time.monotonic()
-        speed = (self._rows - self._mark_rows) / max(now - self._mark, 1e-9)
-        self._mark, self._mark_rows = now, self._rows
+        """Returns the speed since the last call or the last `leave_out`."""
+        speed = (self._rows - self._mark_rows) / max(time.monotonic() - self._mark, 1e-9)
+        self.leave_out()
         return speed
+
+    def leave_out(self) -> None:
+        """Keeps the time until now out of the next speed; call it after an evaluation."""
+        self._mark, self._mark_rows = time.monotonic(), self._rows
 
     def live(self, step: int, loss: float) -> None:
         """Refreshes the line on a terminal."""

@@ -119,7 +119,8 @@ def update_rule_from_config(config: Any, model: keras.Model) -> UpdateRule:
     """Builds the update rule of `train_config` for the variables of a model.
 
     One `optimizer_config` is for all variables. Two are for the embedding tables and for everything else.
-    `use_moving_average` and `embedding_learning_rate_multiplier` are read from the first one.
+    `use_moving_average` and `embedding_learning_rate_multiplier` are read from the first one. The multiplier
+    is on the gradients; optimizers that divide by the gradient's own size, such as Adam, hardly notice it.
 
     Args:
         config: A `Config`.
