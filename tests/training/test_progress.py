@@ -32,7 +32,7 @@ def test_a_terminal_gets_one_live_line_and_a_file_gets_lines():
     for stream in (terminal, file):
         progress = Progress(10, stream)
         progress.start(0)
-        progress.live(1, 0.5)
+        progress.live(1, {"loss": 0.5})
         progress.log(1, {"loss": 0.5}, 10.0)
         progress.say("hello")
         progress.close()

@@ -82,6 +82,22 @@ def test_a_run_that_was_stopped_by_a_signal_ends_like_one_that_was_not(case, who
     assert records(case.run) == records(whole.run)
 
 
+def test_a_full_disk_ends_the_run_in_one_line_and_it_goes_on_later(case, whole):
+    seen = []
+
+    def full(name):
+        seen.append(name)
+        if seen.count("MANIFEST.json") == 2:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(CheckpointError, match="step-00000020: cannot write .*No space left on device"):
+        train(case.config(), on_write=full)
+    assert CheckpointFolder(case.run / "ckpt").steps() == [10]
+    train(case.config())
+    assert_same(content(case.run, 40), content(whole.run, 40))
+    assert records(case.run) == records(whole.run)
+
+
 def test_a_finished_run_does_nothing_and_may_be_prolonged(case):
     train(case.config("train_config.num_steps=10"))
     before = content(case.run, 10), records(case.run)
