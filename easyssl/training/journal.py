@@ -48,7 +48,8 @@ class Journal:
             values |= {f"weighted/{name}": value for name, value in result.weighted.items()}
             state.window.add({"loss": result.loss, "gradient_norm": result.norm, **values}, rows)
         self.progress.count(rows)
-        self.progress.live(state.step, result.loss)
+        latest = {f"eval {name}": value for name, value in state.metrics.items()}
+        self.progress.live(state.step, {"loss": result.loss, **latest})
 
     def log(
         self,
@@ -84,7 +85,11 @@ class Journal:
             clock=clock,
         )
         shown = {name: value for name, value in whole.items() if name == "loss"}
-        self.progress.log(state.step, {**shown, **losses}, clock["rows_per_second"])
+        for name, value in losses.items():
+            shown[name] = value
+            if weighted[name] != value:
+                shown[f"weighted {name}"] = weighted[name]
+        self.progress.log(state.step, shown, clock["rows_per_second"])
         self._board("train", state.step, {**whole, **losses, "learning_rate": learning_rates[-1]})
 
     def evaluation(self, state: RunState, seconds: float) -> None:

@@ -54,13 +54,13 @@ class Progress:
         """Keeps the time until now out of the next speed; call it after an evaluation."""
         self._mark, self._mark_rows = time.monotonic(), self._rows
 
-    def live(self, step: int, loss: float) -> None:
+    def live(self, step: int, values: Mapping[str, float]) -> None:
         """Refreshes the line on a terminal."""
         now = time.monotonic()
         if self._interactive and now - self._shown > _REFRESH_SECONDS:
             self._shown = now
             speed = self._rows / max(now - self._begin, 1e-9)
-            self.stream.write(f"\r{self.line(step, {'loss': loss}, speed)}\x1b[K")
+            self.stream.write(f"\r{self.line(step, values, speed)}\x1b[K")
             self.stream.flush()
             self._open = True
 
