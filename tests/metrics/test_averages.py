@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
@@ -30,6 +30,7 @@ def in_two_batches(metric, labels, values, weights):
     return metric.result()
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_binary_metrics_are_scikit_learns(data):
     labels, scores, weights = data
@@ -42,6 +43,7 @@ def test_binary_metrics_are_scikit_learns(data):
         assert in_two_batches(metric, labels, scores, weights) == pytest.approx(reference)
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_errors_are_scikit_learns(data):
     labels, values, weights = data
@@ -53,6 +55,7 @@ def test_errors_are_scikit_learns(data):
     assert in_two_batches(MeanAbsoluteError(), labels, values, weights) == pytest.approx(absolute)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 6))
 def test_class_metrics_are_scikit_learns(seed, classes):
     rng = np.random.default_rng(seed)

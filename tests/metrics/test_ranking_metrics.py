@@ -30,6 +30,7 @@ def stream(metric, labels, scores, weights=None, columns=None, cuts=(0.3, 0.8)):
     return metric.result()
 
 
+@settings(deadline=None)
 @given(rows())
 def test_auc_is_scikit_learns(data):
     labels, scores, weights, _ = data
@@ -42,6 +43,7 @@ def test_auc_is_scikit_learns(data):
         assert stream(AUC(), labels, scores) == 0.0
 
 
+@settings(deadline=None)
 @given(rows(min_size=4))
 def test_auc_does_not_change_under_an_increasing_function(data):
     labels, scores, _, _ = data
@@ -95,6 +97,7 @@ def test_shapes_that_do_not_fit_are_refused(shape):
         AUC().update(np.array([0, 1]), {"probs": np.zeros(shape)})
 
 
+@settings(deadline=None)
 @given(rows(), st.integers(2, 20))
 def test_thresholded_auc_is_the_trapezoid_over_its_thresholds(data, count):
     labels, scores, weights, _ = data
@@ -110,6 +113,7 @@ def test_thresholded_auc_is_the_trapezoid_over_its_thresholds(data, count):
     assert stream(ThresholdedAUC(count), labels, scores, weights) == pytest.approx(area)
 
 
+@settings(deadline=None)
 @given(rows())
 def test_thresholded_auc_is_exact_when_a_threshold_parts_every_pair_of_scores(data):
     labels, scores, _, _ = data
@@ -134,7 +138,7 @@ def loop_gauc(labels, scores, groups, reduction, weights):
     return np.average(values, weights=importance) if values else 0.0
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(rows(), st.sampled_from(["mean", "mean_by_sample_num", "mean_by_positive_num"]), st.booleans())
 def test_gauc_is_a_loop_of_scikit_learn(data, reduction, weighted):
     labels, scores, weights, groups = data
@@ -145,6 +149,7 @@ def test_gauc_is_a_loop_of_scikit_learn(data, reduction, weighted):
     assert found == pytest.approx(loop_gauc(labels, scores, groups, reduction, unit))
 
 
+@settings(deadline=None)
 @given(rows())
 def test_gauc_of_one_group_is_the_auc(data):
     labels, scores, _, _ = data
@@ -161,6 +166,7 @@ def test_gauc_needs_its_column_and_a_known_reduction():
         GroupedAUC("user", "median")
 
 
+@settings(deadline=None)
 @given(rows())
 def test_max_f1_tries_every_threshold(data):
     labels, scores, weights, _ = data

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OneHotEncoder
 
 from easyssl.data.prepare import generate
-from easyssl.data.prepare.taobao import COLUMNS, HISTORY, simulate
+from easyssl.data.prepare.taobao import CLICK_RATE, COLUMNS, HISTORY, simulate
 from easyssl.errors import DataError, UsageError
 
 REAL = "taobao_alimama_sample/taobao_dmr_500.csv"
@@ -107,7 +107,7 @@ def test_the_same_arguments_give_the_same_files(made, tmp_path):
 
 def test_clicks_follow_the_stated_probabilities():
     table = simulate(60_000, seed=11)
-    assert table.probability.mean() == pytest.approx(0.2, abs=1e-6)
+    assert table.probability.mean() == pytest.approx(CLICK_RATE, abs=1e-6)
     for bin_ in np.array_split(np.argsort(table.probability), 20):
         p = table.probability[bin_]
         deviation = np.sqrt(np.sum(p * (1 - p)))
