@@ -206,3 +206,8 @@ def test_the_real_set_has_its_known_counts(real_data, tmp_path):
     assert len(rows) == 5000
     assert max(len(row["hist_movie_id"].split("|")) for row in rows) == 50
     assert all(row["movie_id"] not in row["hist_movie_id"].split("|") for row in rows)
+
+
+def test_every_column_is_described(root):
+    text = (root / "docs" / "data.md").read_text(encoding="utf-8")
+    assert [name for name in COLUMNS if f"`{name}`" not in text] == []

@@ -168,3 +168,8 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot create the folder"):
         generate("taobao", tmp_path / "file" / "x", rows=1)
+
+
+def test_every_column_is_described(root):
+    text = (root / "docs" / "data.md").read_text(encoding="utf-8")
+    assert [name for name in COLUMNS if f"`{name}`" not in text] == []
