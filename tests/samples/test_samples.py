@@ -1,0 +1,57 @@
+"""Every sample config plans without a warning and says what it is."""
+
+import pathlib
+import re
+
+import pytest
+
+from easyssl.backbone.plan import build_plan
+from easyssl.config import load_config, parse_config
+from easyssl.data.features.spec import build_feature_specs
+from easyssl.data.prepare.taobao import COLUMNS
+from easyssl.metrics import metrics_from_config
+
+SAMPLES = pathlib.Path(__file__).resolve().parents[2] / "samples"
+CONFIGS = sorted(str(path.relative_to(SAMPLES)) for path in SAMPLES.rglob("*.config"))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_sample_plans_without_a_warning(name):
+    config = load_config(str(SAMPLES / name))
+    plan = build_plan(config, build_feature_specs(config))
+    assert [*config.warnings, *plan.warnings] == []
+    assert metrics_from_config(config)
+    assert plan.main.outputs
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_sample_begins_with_its_task_data_and_command(name):
+    text = (SAMPLES / name).read_text(encoding="utf-8")
+    head = re.match(r"(#.*\n)+", text).group(0)
+    assert all(word in head for word in ("# Task:", "# Data:", f"# Command: easyssl train samples/{name}"))
+    assert max(map(len, text.splitlines())) <= 132
+
+
+def test_the_cl4srec_sample_has_the_model_that_must_run_unchanged(real_data):
+    given = parse_config(real_data("configs/cl4srec_model_config.txt").read_text())
+    sample = load_config(str(SAMPLES / "cl4srec_on_taobao.config"))
+    assert sample.message.model_config == given.message.model_config
+
+
+def test_the_cl4srec_sample_reads_the_columns_of_the_generator():
+    config = load_config(str(SAMPLES / "cl4srec_on_taobao.config"))
+    assert [field.input_name for field in config.message.data_config.input_fields] == list(COLUMNS)
+
+
+def test_the_sample_for_real_rows_differs_as_it_says():
+    made = load_config(str(SAMPLES / "cl4srec_on_taobao.config")).message
+    real = load_config(str(SAMPLES / "cl4srec_on_taobao_real.config")).message
+    assert real.data_config.with_header
+    fields = real.data_config.input_fields
+    (extra,) = [i for i, field in enumerate(fields) if field.input_name == "tag_btag_list"]
+    del fields[extra]
+    real.data_config.ClearField("with_header")
+    for field in ("train_input_path", "eval_input_path", "model_dir"):
+        real.ClearField(field)
+        made.ClearField(field)
+    assert real == made
