@@ -126,7 +126,8 @@ class FeatureGroup(keras.layers.Layer):
         """Creates the tables and the kernels; no shape is needed."""
         for table in self.tables.values():
             if not table.built:
-                table.build(None)
+                with tf.name_scope(table.name):  # tells the tables of a group apart by their variables' names
+                    table.build(None)
         for feature in self._features:
             if feature["sequence_combiner"]:
                 self.poolers[feature["name"]].build(((None, None, feature["width"]), (None,)))
