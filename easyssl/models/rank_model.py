@@ -119,14 +119,15 @@ class RankModel(keras.Model):
         Raises:
             ConfigError: At the block whose layer does not take what it is given.
         """
+        transform = self.transform  # made here: what it holds must outlive the graph below
         # A graph that is thrown away: layers create their variables outside of it, and its shapes have the
         # unknown dimensions that a batch would hide.
         with tf.__internal__.FuncGraph("shapes").as_default():
             columns = {
                 name: tf.compat.v1.placeholder(spec.dtype, spec.shape, name)
-                for name, spec in self.transform.signature().items()
+                for name, spec in transform.signature().items()
             }
-            features = self.transform(columns)
+            features = transform(columns)
             self._trace(lambda: self._forward(features))
 
     @tf.autograph.experimental.do_not_convert

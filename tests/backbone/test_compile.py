@@ -307,6 +307,13 @@ def test_predictions_do_not_depend_on_the_contrastive_branch():
     np.testing.assert_array_equal(whole(features)["logits"], without(features)["logits"])
 
 
+def test_vocabularies_outlive_the_graph_that_shapes_are_read_from():
+    text = model_of(block("net", group("user"))).pipeline_config.text()
+    model = build_model(parse_config(text.replace("num_buckets: 10", 'vocab_list: ["1", "2", "3", "9"]', 1), "t.config"))
+    output, _ = run(model)
+    np.testing.assert_array_equal(output, model.backbone.lookups.tables["user/user"].get_weights()[0])
+
+
 def test_regularisation_reaches_the_loss():
     model = model_of(
         block(
