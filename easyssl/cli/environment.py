@@ -31,7 +31,7 @@ def prepare_tensorflow() -> None:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     # Errors reach us as exceptions; what the runtime prints besides would bury our one line.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Deterministic scatters would copy whole embedding tables to the CPU; our updates write each row only once.
+    # Deterministic scatters would copy whole tables to the CPU; our updates write each row only once.
     os.environ.setdefault("TF_DISABLE_SCATTER_OP_DETERMINISM", "1")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     absl_logging.set_verbosity(absl_logging.ERROR)
