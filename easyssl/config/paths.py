@@ -24,8 +24,8 @@ def resolve(name: str, root: str, *, bounded: bool) -> str:
         ValueError: If the name is empty or remote, or leaves the folder.
 
     Example:
-        >>> resolve("data/train.csv", "/work", bounded=True)
-        '/work/data/train.csv'
+        >>> resolve("data/train.csv", "/srv", bounded=True)
+        '/srv/data/train.csv'
     """
     if not name:
         raise ValueError("expected a file name, found an empty string")
