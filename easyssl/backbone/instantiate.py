@@ -147,8 +147,9 @@ def _check_taken_as_given(
     layer: keras.layers.Layer, kwargs: Mapping[str, Any], plan: LayerPlan, error: ErrorAt
 ) -> None:
     """Refuses numbers that the constructor rounded, such as `units: 0.5`, which Keras takes for 0."""
-    taken = layer.get_config()
-    for key, value in kwargs.items():
-        if isinstance(value, float) and isinstance(taken.get(key), int):
+    fractions = {key: value for key, value in kwargs.items() if isinstance(value, float)}
+    taken = layer.get_config() if fractions else {}
+    for key, value in fractions.items():
+        if isinstance(taken.get(key), int):
             text = f"{plan.class_name} needs a whole number for '{key}'; found {value:g}"
             raise error(plan.params_path, text)

@@ -305,7 +305,7 @@ def test_a_trained_model_is_loaded_with_its_weights(whole):
     with pytest.raises(CheckpointError, match="there is no checkpoint; train first"):
         load_trained(whole.config(run="elsewhere"))
     with pytest.raises(CheckpointError, match="has changed"):
-        load_trained(whole.config("data_config.batch_size=8"))
+        load_trained(whole.config("model_config.num_class=2"))
 
 
 def test_a_second_run_in_the_same_folder_is_refused(whole):
