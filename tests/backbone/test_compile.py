@@ -360,7 +360,7 @@ def test_regularisation_reaches_the_loss():
         ),
         (block("a", group("numbers"), dense(3, activation="reluu")), "reluu"),
         (SEQUENCE + block("b", 'block_name: "seq" input_slice: "[0]"'), "one tensor"),
-        (block("a", group("numbers"), dense(0.5)), "whole number for 'units'; found 0.5"),
+        (block("a", group("numbers"), dense(0.5)), "units.*0.5"),
         (block("a", group("numbers"), dense(3, activasion="relu")), "no parameter 'activasion'; did you mean 'activation'"),
     ],
 )
