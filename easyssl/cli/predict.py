@@ -7,6 +7,7 @@ import pathlib
 import sys
 
 from easyssl.cli.arguments import add_checkpoint_arguments, add_config_arguments
+from easyssl.errors import UsageError
 
 SUMMARY = "score rows with a trained model"
 DESCRIPTION = """\
@@ -46,12 +47,14 @@ def run(args: argparse.Namespace) -> int:
 
     suffix_of("--output", args.output, ("csv", "parquet"))
     config, plan = load_and_plan(args)
-    dataset_from_config(config, "predict", args.input)
+    dataset = dataset_from_config(config, "predict", args.input)
+    output = pathlib.Path(args.output)
+    if output.resolve() in {pathlib.Path(name).resolve() for name in dataset.files}:
+        raise UsageError(f"--output {output}: is one of the files to read; name another one")
     show_warnings(config, plan)
     load_tensorflow()
     from easyssl.cli.model import restore, write_predictions
 
-    output = pathlib.Path(args.output)
     rows = write_predictions(config, restore(config, args).model, args.input, output, args.prefix)
     print(f"{output}: {rows} rows", file=sys.stderr)
     return 0

@@ -255,7 +255,10 @@ class BST(keras.layers.Layer):
         longest = self.max_position_embeddings
         lengths = tf.cast(inputs[1], tf.int32)
         if not self.output_all_token_embeddings:
-            message = f"BST '{self.name}': a sequence is longer than max_position_embeddings={longest}"
+            message = (
+                f"BST '{self.name}': a sequence is longer than max_position_embeddings={longest}; "
+                "set max_seq_len of its features, or raise that"
+            )
             tf.debugging.assert_less_equal(lengths, longest, message)
         return inputs[0][:, :longest], tf.clip_by_value(lengths, 0, longest), target
 

@@ -129,7 +129,7 @@ class _Outputs:
 
     def class_scores(self, place: _Place, key: str) -> str:
         """Returns the key of scores `[n, num_class]`."""
-        if "CLASSIFICATION" in self.loss_types and self.num_class > 1:
+        if _MULTI_CLASS & set(self.loss_types) and self.num_class > 1:
             return key + self.suffix
         raise place.error(f"{place.kind} needs scores of several classes, {self._found()}")
 
@@ -163,7 +163,7 @@ def _grouped_auc(message: Any, outputs: _Outputs, place: _Place) -> Metric:
 
 
 def _accuracy(message: Any, outputs: _Outputs, place: _Place) -> Metric:
-    if "CLASSIFICATION" in outputs.loss_types and outputs.num_class > 1:
+    if _MULTI_CLASS & set(outputs.loss_types) and outputs.num_class > 1:
         return Accuracy(prediction=outputs.class_scores(place, "probs"))
     return Accuracy(prediction=outputs.probability(place))
 
@@ -177,6 +177,8 @@ def _recall_at_topk(message: Any, outputs: _Outputs, place: _Place) -> Metric:
     return RecallAtTopK(message.topk, prediction=prediction)
 
 
+# Losses that predict a probability for each of several classes.
+_MULTI_CLASS = {"CLASSIFICATION", "SOFTMAX_CROSS_ENTROPY"}
 _GROUP_FIELDS = {"gauc": "uid_field", "session_auc": "session_id_field"}
 
 _MAKERS: dict[str, Callable[[Any, _Outputs, _Place], Metric]] = {

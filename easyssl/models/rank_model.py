@@ -113,6 +113,14 @@ class RankModel(keras.Model):
         """Names of the label columns that the losses read."""
         return (self.task.label,)
 
+    @property
+    def label_limits(self) -> dict[str, tuple[float, float, bool]]:
+        """Lowest and highest label that the losses can use, and whether it must be whole, by column."""
+        task = self.task
+        if task.integer_label:
+            return {task.label: (0.0, task.num_class - 1.0, True)}
+        return {} if task.loss_type == "L2_LOSS" else {task.label: (0.0, 1.0, False)}
+
     def create_variables(self) -> None:
         """Creates all variables and checks that every shape fits, without data.
 

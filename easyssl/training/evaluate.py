@@ -64,7 +64,7 @@ class Evaluator:
 
         message = config.message
         limit = message.eval_config.num_examples
-        labels = Labels.from_config(config, model.label_names)
+        labels = Labels.from_config(config, model.label_names, model.label_limits)
         columns = dict.fromkeys([*model.transform.columns, *labels.columns, *metric_columns(config)])
         return cls(
             model,

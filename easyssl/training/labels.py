@@ -22,6 +22,7 @@ class Labels:
         separators: Separator of each wide label by column.
         widths: Width of each wide label by column.
         weight: Column with a weight for each row, or None.
+        limits: Lowest and highest value of a label, and whether it must be whole, by column.
     """
 
     def __init__(
@@ -30,19 +31,27 @@ class Labels:
         separators: Mapping[str, str] | None = None,
         widths: Mapping[str, int] | None = None,
         weight: str | None = None,
+        limits: Mapping[str, tuple[float, float, bool]] | None = None,
     ) -> None:
         self.names = tuple(names)
         self.separators = dict(separators or {})
         self.widths = dict(widths or {})
         self.weight = weight
+        self.limits = dict(limits or {})
 
     @classmethod
-    def from_config(cls, config: Any, names: Sequence[str]) -> Labels:
+    def from_config(
+        cls,
+        config: Any,
+        names: Sequence[str],
+        limits: Mapping[str, tuple[float, float, bool]] | None = None,
+    ) -> Labels:
         """Reads what `data_config` says about labels.
 
         Args:
             config: A `Config`.
             names: The label columns that the model needs.
+            limits: What the model's losses allow, see the class.
 
         Raises:
             ConfigError: If a name is not among the label fields, or the weight is not an input field.
@@ -65,7 +74,7 @@ class Labels:
             raise config.error(
                 "data_config.sample_weight", f"'{weight}' is not an input field{nearest(weight, inputs)}"
             )
-        return cls(names, separators, widths, weight)
+        return cls(names, separators, widths, weight, limits)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -76,9 +85,26 @@ class Labels:
         """Returns the labels of a raw batch by column.
 
         Raises:
-            DataError: If a label is missing or is not a number; the message names the file and line.
+            DataError: If a label is missing, is not a number or is none that its loss can use; the message
+                names the file and line.
         """
-        return {name: self._label(name, raw) for name in self.names}
+        found = {name: self._label(name, raw) for name in self.names}
+        for name, values in found.items():
+            self._check(name, values, raw)
+        return found
+
+    def _check(self, name: str, values: np.ndarray, raw: Any) -> None:
+        low, high, whole = self.limits.get(name, (-np.inf, np.inf, False))
+        good = np.isfinite(values) & (values >= low) & (values <= high)
+        if whole:
+            good &= values == np.floor(values)
+        bad = np.argwhere(~good)
+        if bad.size:
+            kind = "a whole number" if whole else "a number"
+            span = f" from {low:g} to {high:g}" if name in self.limits else ""
+            raise DataError(
+                f"{place(raw, bad[0][0])}: label '{name}' is {values[tuple(bad[0])]:g}, expected {kind}{span}"
+            )
 
     def weights(self, raw: Any) -> np.ndarray | None:
         """Returns the float32 row weights `[batch]`, or None if there is no weight column.
@@ -89,11 +115,11 @@ class Labels:
         if self.weight is None:
             return None
         weights = _numbers(self.weight, _column(self.weight, raw), raw).astype(np.float32)
-        bad = np.flatnonzero(~(weights >= 0))
+        bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
         if bad.size:
             raise DataError(
-                f"{place(raw, bad[0])}: column '{self.weight}' has {weights[bad[0]]:g}, expected a weight "
-                "of at least 0"
+                f"{place(raw, bad[0])}: column '{self.weight}' has {weights[bad[0]]:g}, expected a finite "
+                "weight of at least 0"
             )
         return weights
 

@@ -128,7 +128,7 @@ class Trainer:
         self.rule = update_rule_from_config(config, self.model)
         self.loss_scale = LossScale() if self.train_config.mixed_precision == "mixed_float16" else None
 
-        labels = Labels.from_config(config, self.model.label_names)
+        labels = Labels.from_config(config, self.model.label_names, self.model.label_limits)
         self.dataset = dataset_from_config(
             config,
             "train",

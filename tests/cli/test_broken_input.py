@@ -186,6 +186,7 @@ COMMAND_LINES = [
         "arguments are required: --output; see 'easyssl predict",
     ),
     (["predict", "my.config", "--input", "eval.csv", "--output", "o.txt"], "ends in one of .csv, .parquet"),
+    (["predict", "my.config", "--input", "eval.csv", "--output", "eval.csv"], "is one of the files to read"),
     (["data", "generate", "toabao", "--out", "x"], "no data set 'toabao'; did you mean 'taobao'?"),
     (["data", "make", "taobao", "--out", "x"], "easyssl data: .* no action 'make'"),
     (["data", "generate", "taobao", "--out", "x", "--rows", "0"], "at least 1, found '0'"),
