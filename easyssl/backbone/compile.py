@@ -29,7 +29,7 @@ class Backbone(keras.layers.Layer):
         plan: The checked plan of the config's backbone.
         specs: The features by name.
         config: The config that the plan was made from; used to say where an error is.
-        kernel_l2: Adds `kernel_l2 / 2 * sum(kernel ** 2)` for every layer that takes a `kernel_regularizer`.
+        kernel_l2: Adds `kernel_l2 / 2 * sum(kernel ** 2)` for layers of ours with a `kernel_regularizer`.
         embedding_l2: Adds `embedding_l2 / 2 * sum(e ** 2)` over the embeddings looked up in the batch.
         **kwargs: `name` and `dtype` of the layer.
 
@@ -160,7 +160,7 @@ class Backbone(keras.layers.Layer):
                 self.input_layers[_input_key(graph.name, block.name, reset)] = layer
         elif block.group is not None and block.embedding is not None:
             self.input_layers[_input_key(graph.name, block.name, None)] = self.lookups.fused_table(
-                block.group, block.embedding, name=block.name
+                block.group, block.embedding, name=block.name, dtype=self._policy
             )
         elif block.layers:
             self.blocks[_key(graph.name, block.name)] = [self._make(layer) for layer in block.layers]

@@ -56,6 +56,7 @@ class Evaluation:
         self._features = features
         self._training = training
         self._groups: dict[tuple[str, str], Any] = {}
+        self._fused: dict[tuple[str, str], list[tf.Tensor]] = {}
         self.main = Frame(self._plan.main)
         self.values: dict[str, Any] = {}
         """Value of every block that was computed, by `block` or `package/block` (the last call's)."""
@@ -165,7 +166,9 @@ class Evaluation:
                 return self._backbone.lookups.raw(group, self._features)
             if block.kind == "embedding_layer":
                 layer = self._backbone.input_layer_of(scope, block, None)
-                return layer(self._features)
+                value = layer(self._features)
+                self._fused[scope, block.name] = tf.nest.flatten(value)
+                return value
             key = (scope, group)
             if key not in self._groups:
                 self._groups[key] = self._backbone.lookups.look_up(scope, group, self._features)
@@ -177,7 +180,8 @@ class Evaluation:
     @property
     def embeddings(self) -> list[tf.Tensor]:
         """Every embedding that was looked up, each once."""
-        return [tensor for looked_up in self._groups.values() for tensor in looked_up.embeddings]
+        looked_up = [group.embeddings for group in self._groups.values()]
+        return [tensor for tensors in (*looked_up, *self._fused.values()) for tensor in tensors]
 
     def _blame(self, path: str, what: str, error: Exception, value: Any) -> Exception:
         """Says which part of the config an error belongs to; an error that says so already stays as it is."""

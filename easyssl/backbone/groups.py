@@ -66,7 +66,7 @@ class GroupLookups(keras.layers.Layer):
         """Returns the transformed features of a group before any embedding, in `feature_names` order."""
         return [features[name] for name in self._members[group] if self._specs[name].kind != "none"]
 
-    def fused_table(self, group: str, plan: EmbeddingLayerPlan, name: str) -> keras.layers.Layer:
+    def fused_table(self, group: str, plan: EmbeddingLayerPlan, name: str, dtype: Any) -> keras.layers.Layer:
         """Makes the layer of an `embedding_layer` block: one table for all features of a group."""
         from easyssl.layers.embedding_layer import EmbeddingLayer
 
@@ -76,4 +76,5 @@ class GroupLookups(keras.layers.Layer):
             combiner=plan.combiner,
             concat=plan.concat,
             name=name,
+            dtype=dtype,
         )

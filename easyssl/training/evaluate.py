@@ -44,7 +44,7 @@ class Evaluator:
         self.metrics = list(metrics)
         self.max_batches = max_batches
         self.prefetch = prefetch
-        self._preparation = Preparation(model.transform, labels)
+        self._preparation = Preparation(model.transform, labels, getattr(dataset, "bad_rows", None))
         self._compiled: Any = None
 
     @classmethod

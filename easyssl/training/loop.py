@@ -135,7 +135,7 @@ class Trainer:
             columns=list(dict.fromkeys([*self.model.transform.columns, *labels.columns])),
             quarantine=self.model_dir / "quarantine.jsonl",
         )
-        self.preparation = Preparation(self.model.transform, labels)
+        self.preparation = Preparation(self.model.transform, labels, self.dataset.bad_rows)
         signature = self.preparation.signature()
         self.step = TrainStep(
             self.model, self.rule, signature, self.loss_scale, self.train_config.jit_compile

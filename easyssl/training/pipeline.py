@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import tensorflow as tf
 
+from easyssl.data.quarantine import BadRows
 from easyssl.errors import DataError, InputError
 from easyssl.training.labels import Labels, place
 
@@ -46,9 +48,12 @@ class Preparation:
     Args:
         transform: A `FeatureTransform`.
         labels: Which columns are labels and weights, or None when predicting.
+        bad_rows: Says whether rows with a cell that a feature cannot read may be left out, and counts them.
+            None raises at the first one.
     """
 
-    def __init__(self, transform: Any, labels: Labels | None) -> None:
+    def __init__(self, transform: Any, labels: Labels | None, bad_rows: BadRows | None = None) -> None:
+        self.bad_rows = bad_rows
         self.transform = transform
         self.labels = labels
         self._compiled = tf.function(transform, input_signature=[transform.signature()], autograph=False)
@@ -63,25 +68,40 @@ class Preparation:
         Raises:
             DataError: If a cell is not what its feature or label needs; the message names file and line.
         """
-        columns = {name: raw.columns[name] for name in self.transform.columns}
         with tf.device("/CPU:0"):
-            try:
-                features = self._compiled(
-                    {
-                        name: tf.convert_to_tensor(columns[name], spec.dtype)
-                        for name, spec in self.transform.signature().items()
-                    }
-                )
-            except tf.errors.InvalidArgumentError:
-                bad = self.transform.find_bad_cell(columns)
-                if bad is None:
-                    raise
-                raise DataError(f"{place(raw, bad.row)}: {bad}") from None
+            features = None
+            while features is None:
+                try:
+                    features = self._features(raw)
+                except tf.errors.InvalidArgumentError:
+                    bad = self.transform.find_bad_cell(raw.columns)
+                    if bad is None:
+                        raise
+                    raw = self._without(raw, bad)
             if self.labels is None:
                 return Batch(raw, features, {}, None)
             labels = {name: tf.constant(value) for name, value in self.labels.labels(raw).items()}
             weights = self.labels.weights(raw)
             return Batch(raw, features, labels, None if weights is None else tf.constant(weights))
+
+
+    def _features(self, raw: Any) -> dict[str, tf.Tensor]:
+        signature = self.transform.signature()
+        return self._compiled(
+            {name: tf.convert_to_tensor(raw.columns[name], spec.dtype) for name, spec in signature.items()}
+        )
+
+    def _without(self, raw: Any, bad: Any) -> Any:
+        """Returns the batch without a row that may be left out."""
+        if self.bad_rows is None or self.bad_rows.policy == "raise" or len(raw.lines) == 1:
+            raise DataError(f"{place(raw, bad.row)}: {bad}")
+        path, line = str(raw.paths[bad.row]), int(raw.lines[bad.row])
+        self.bad_rows.add(path, line, "bad_cell", repr(bad.cells), str(bad))
+        kept = np.arange(len(raw.lines)) != bad.row
+        columns = {name: np.asarray(column)[kept] for name, column in raw.columns.items()}
+        return dataclasses.replace(
+            raw, columns=columns, lines=np.asarray(raw.lines)[kept], paths=np.asarray(raw.paths)[kept]
+        )
 
 
 class Prefetcher(Generic[In, Out]):

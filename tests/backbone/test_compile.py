@@ -240,6 +240,15 @@ def test_one_table_for_a_whole_group():
     np.testing.assert_allclose(output, np.concatenate([table[[1, 2, 3, 9]], table[[14, 15, 14, 10]]], 1))
 
 
+def test_embeddings_of_a_whole_group_are_regularised():
+    layer = "embedding_layer { embedding_dim: 3 }"
+    model = model_of(block("e", group("user_item"), layer), "embedding_regularization: 0.5", "CLASSIFICATION")
+    output, _ = run(model)
+    losses = model.compute_losses(model.transform(ROWS), {"y": tf.constant([1, 0, 1, 0])})
+    expected = 0.25 * np.sum(np.square(output.numpy(), dtype=np.float64))
+    np.testing.assert_allclose(losses.weighted["embedding_regularization_loss"], expected, rtol=1e-5)
+
+
 def test_raw_input_hands_on_the_transformed_features():
     model = model_of(block("r", group("numbers"), "raw_input { }") + block("n", 'block_name: "r" input_slice: "[1]"'))
     np.testing.assert_array_equal(run(model)[0], NUMBERS[:, 1:])
