@@ -1,6 +1,6 @@
 """Losses: how layers report theirs, and the supervised ones by name."""
 
-from easyssl.losses.collect import CollectedLosses, LossTerm, collect_losses, report_loss
+from easyssl.losses.collect import CollectedLosses, LossTerm, collect_losses, report_loss, report_metric
 from easyssl.losses.supervised import SUPERVISED_LOSSES, supervised_loss
 
 __all__ = [
@@ -9,5 +9,6 @@ __all__ = [
     "LossTerm",
     "collect_losses",
     "report_loss",
+    "report_metric",
     "supervised_loss",
 ]

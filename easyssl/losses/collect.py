@@ -1,13 +1,13 @@
-"""How losses that layers compute reach whoever trains.
+"""How losses and metrics that layers compute reach whoever trains.
 
-A layer calls `report_loss`. A training step that wants every loss by name opens `collect_losses`; anywhere
-else the loss goes the Keras way, through `add_loss`.
+A layer calls `report_loss` or `report_metric`. A training step that wants everything by name opens
+`collect_losses`; anywhere else a loss goes the Keras way, through `add_loss`, and metrics are not kept.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ class LossTerm(NamedTuple):
 
 
 class CollectedLosses:
-    """The losses of one forward pass, by name, in the order of their report.
+    """The losses and metrics of one forward pass, by name, in the order of their report.
 
     A name that is reported again, such as by a layer that is called twice, gets the suffix `_1`, then `_2`:
     every report counts.
@@ -39,6 +39,7 @@ class CollectedLosses:
 
     def __init__(self) -> None:
         self.terms: dict[str, LossTerm] = {}
+        self.metrics: dict[str, tf.Tensor] = {}
         self._graph = _current_graph()
 
     def report(self, name: str, value: tf.Tensor, weight: float | tf.Tensor = 1.0) -> None:
@@ -52,14 +53,32 @@ class CollectedLosses:
         Raises:
             RuntimeError: If the loss is inside of another graph, which it cannot leave.
         """
+        if self._reachable("loss", name):
+            self.add(name, value, weight)
+
+    def report_metric(self, name: str, value: tf.Tensor) -> None:
+        """Adds a metric unless Keras only asks for shapes.
+
+        Args:
+            name: The name; a suffix is added if it is taken.
+            value: A scalar.
+
+        Raises:
+            RuntimeError: If the metric is inside of another graph, which it cannot leave.
+        """
+        if self._reachable("metric", name):
+            self.metrics[_unused(name, self.metrics)] = tf.stop_gradient(tf.cast(value, tf.float32))
+
+    def _reachable(self, kind: str, name: str) -> bool:
         graph = _current_graph()
         if graph is self._graph:
-            self.add(name, value, weight)
-        elif graph is None or not graph.name.startswith(_DRY_RUN):
+            return True
+        if graph is None or not graph.name.startswith(_DRY_RUN):
             raise RuntimeError(
-                f"loss '{name}' is computed in a tf.function, tf.cond or loop inside of collect_losses, "
+                f"{kind} '{name}' is computed in a tf.function, tf.cond or loop inside of collect_losses, "
                 "which it cannot leave; open collect_losses in there"
             )
+        return False
 
     def add(self, name: str, value: tf.Tensor, weight: float | tf.Tensor = 1.0) -> str:
         """Adds a term.
@@ -72,10 +91,7 @@ class CollectedLosses:
         Returns:
             The name under which the term is kept.
         """
-        unique, count = name, 0
-        while unique in self.terms:
-            count += 1
-            unique = f"{name}_{count}"
+        unique = _unused(name, self.terms)
         value = tf.cast(value, tf.float32)
         self.terms[unique] = LossTerm(value, value * tf.cast(weight, tf.float32))
         return unique
@@ -125,6 +141,37 @@ def report_loss(layer: Any, name: str, value: tf.Tensor, weight: float | tf.Tens
         layer.add_loss(tf.cast(value, tf.float32) * weight)
     else:
         collected.report(name, value, weight)
+
+
+def report_metric(layer: Any, name: str, value: tf.Tensor) -> None:
+    """Reports a number worth watching, such as the load of experts, from inside a layer's `call`.
+
+    Outside of `collect_losses` nothing happens.
+
+    Args:
+        layer: The layer that computed it.
+        name: Its name in logs, such as `<layer name>_load`.
+        value: A scalar; no gradient flows through it.
+
+    Example:
+        >>> from tensorflow import keras
+        >>> layer = keras.layers.Identity(name="experts")
+        >>> with collect_losses() as collected:
+        ...     report_metric(layer, "experts_load", tf.constant(0.25))
+        >>> float(collected.metrics["experts_load"])
+        0.25
+    """
+    collected = getattr(_active, "collected", None)
+    if collected is not None:
+        collected.report_metric(name, value)
+
+
+def _unused(name: str, taken: Container[str]) -> str:
+    unique, count = name, 0
+    while unique in taken:
+        count += 1
+        unique = f"{name}_{count}"
+    return unique
 
 
 def _current_graph() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -32,12 +32,14 @@ class Losses:
         unweighted: Scalars by name, before their weight.
         weighted: The same times their weight.
         predictions: What the model predicted on the way.
+        metrics: Scalars that layers reported, by name.
     """
 
     total: tf.Tensor
     unweighted: Mapping[str, tf.Tensor]
     weighted: Mapping[str, tf.Tensor]
     predictions: Mapping[str, tf.Tensor]
+    metrics: Mapping[str, tf.Tensor] = field(default_factory=dict)
 
 
 @keras.utils.register_keras_serializable(package="easyssl")
@@ -204,7 +206,7 @@ class RankModel(keras.Model):
             penalty = tf.add_n([tf.cast(loss, tf.float32) for loss in self.losses])
             unweighted["l2_regularization_loss"] = weighted["l2_regularization_loss"] = penalty
         total = tf.add_n([tf.cast(value, tf.float32) for value in weighted.values()])
-        return Losses(total, unweighted, weighted, predicted)
+        return Losses(total, unweighted, weighted, predicted, dict(collected.metrics))
 
     def supervised_losses(
         self,

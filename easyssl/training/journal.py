@@ -46,6 +46,7 @@ class Journal:
         if not result.overflow:
             values = {f"losses/{name}": value for name, value in result.unweighted.items()}
             values |= {f"weighted/{name}": value for name, value in result.weighted.items()}
+            values |= {f"metrics/{name}": value for name, value in result.metrics.items()}
             state.window.add({"loss": result.loss, "gradient_norm": result.norm, **values}, rows)
         self.progress.count(rows)
         latest = {f"eval {name}": value for name, value in state.metrics.items()}
@@ -68,6 +69,7 @@ class Journal:
         """
         means = state.window.take()
         losses, weighted = _below("losses/", means), _below("weighted/", means)
+        metrics = _below("metrics/", means)
         whole: dict[str, Any] = {name: means[name] for name in ("loss", "gradient_norm") if name in means}
         clock: dict[str, Any] = {"time": time.time(), "rows_per_second": self.progress.rows_per_second()}
         if malformed_rows:
@@ -80,6 +82,7 @@ class Journal:
             **whole,
             losses=losses,
             weighted=weighted,
+            **({"metrics": metrics} if metrics else {}),
             learning_rate=list(learning_rates),
             **({} if loss_scale is None else {"loss_scale": loss_scale}),
             clock=clock,
@@ -90,7 +93,7 @@ class Journal:
             if weighted[name] != value:
                 shown[f"weighted {name}"] = weighted[name]
         self.progress.log(state.step, shown, clock["rows_per_second"])
-        self._board("train", state.step, {**whole, **losses, "learning_rate": learning_rates[-1]})
+        self._board("train", state.step, {**whole, **losses, **metrics, "learning_rate": learning_rates[-1]})
 
     def evaluation(self, state: RunState, seconds: float) -> None:
         """Writes the metrics of an evaluation."""

@@ -31,6 +31,7 @@ class StepResult:
         loss: Total loss.
         unweighted: Loss terms by name.
         weighted: The same times their weight.
+        metrics: What layers reported, by name.
     """
 
     finite: bool
@@ -39,6 +40,7 @@ class StepResult:
     loss: float
     unweighted: Mapping[str, float]
     weighted: Mapping[str, float]
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 class TrainStep:
@@ -68,6 +70,7 @@ class TrainStep:
         self._signature = signature
         self._jit_compile = jit_compile
         self._names: tuple[str, ...] = ()
+        self._metric_names: tuple[str, ...] = ()
         self._compiled: Any = None
 
     def __call__(self, batch: Batch) -> StepResult:
@@ -86,7 +89,8 @@ class TrainStep:
             norm=norm,
             loss=loss,
             unweighted=dict(zip(self._names, terms[:count], strict=True)),
-            weighted=dict(zip(self._names, terms[count:], strict=True)),
+            weighted=dict(zip(self._names, terms[count : 2 * count], strict=True)),
+            metrics=dict(zip(self._metric_names, terms[2 * count :], strict=True)),
         )
 
     def _step(self, inputs: Inputs) -> tf.Tensor:
@@ -105,7 +109,9 @@ class TrainStep:
             overflow = loss_finite & ~finite & (self.loss_scale.factor > 1.0)
             self.loss_scale.update(finite)
         flags = [tf.cast(finite | overflow, tf.float32), tf.cast(overflow, tf.float32)]
-        terms = [*losses["unweighted"].values(), *losses["weighted"].values()]
+        terms = [
+            value for kind in ("unweighted", "weighted", "metrics") for value in losses[kind].values()
+        ]
         return tf.stack([*flags, norm, losses["total"], *(tf.cast(term, tf.float32) for term in terms)])
 
     def _loss_and_gradients(self, inputs: Inputs) -> tuple[dict[str, Any], Sequence[Gradient]]:
@@ -116,11 +122,12 @@ class TrainStep:
             target = losses.total
             if self.loss_scale is not None:
                 target = target * self.loss_scale.factor
-        self._names = tuple(losses.unweighted)
+        self._names, self._metric_names = tuple(losses.unweighted), tuple(losses.metrics)
         found = {
             "total": losses.total,
             "unweighted": {name: losses.unweighted[name] for name in self._names},
             "weighted": {name: losses.weighted[name] for name in self._names},
+            "metrics": dict(losses.metrics),
         }
         return found, tape.gradient(target, self.rule.variables)
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.losses import collect_losses, report_loss
+from easyssl.losses import collect_losses, report_loss, report_metric
 
 pytestmark = pytest.mark.both_keras
 
@@ -120,3 +120,35 @@ def test_a_loss_that_cannot_leave_its_graph_is_an_error():
     inner = tf.function(lambda x: layer(x, training=True), autograph=False)
     with pytest.raises(RuntimeError, match="'aux_loss' is computed in a tf.function"), collect_losses():
         inner(tf.ones([2]))
+
+
+class Watching(keras.layers.Layer):
+    def call(self, inputs):
+        report_metric(self, f"{self.name}_mean", tf.reduce_mean(inputs))
+        return inputs
+
+
+def test_metrics_are_collected_without_gradient():
+    layer, x = Watching(name="seen"), tf.Variable([1.0, 3.0])
+    with tf.GradientTape() as tape:
+        with collect_losses() as collected:
+            layer(x)
+            layer(2.0 * x)
+        total = tf.add_n(list(collected.metrics.values()))
+    assert {name: float(value) for name, value in collected.metrics.items()} == {
+        "seen_mean": 2.0,
+        "seen_mean_1": 4.0,
+    }
+    assert tape.gradient(total, x) is None and not collected.terms
+
+
+def test_metrics_without_a_collector_go_nowhere():
+    layer = Watching(name="seen")
+    layer(tf.constant([1.0]))
+    assert not layer.losses
+
+
+def test_a_metric_cannot_leave_another_graph():
+    layer = Watching(name="seen")
+    with collect_losses(), pytest.raises(RuntimeError, match="metric 'seen_mean'"):
+        tf.function(layer)(tf.constant([1.0]))

@@ -8,20 +8,13 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.models.rank_model import Losses
 from easyssl.training.diagnose import first_bad_tensor
 from easyssl.training.loss_scale import LossScale
 from easyssl.training.optimizers import Adam, Momentum
 from easyssl.training.optimizers.rule import UpdateRule
 from easyssl.training.pipeline import Batch
 from easyssl.training.step import TrainStep
-
-
-@dataclasses.dataclass
-class Losses:
-    total: tf.Tensor
-    unweighted: dict
-    weighted: dict
-    predictions: dict
 
 
 class Model(keras.Model):
@@ -41,7 +34,11 @@ class Model(keras.Model):
         error = tf.reduce_mean(error)
         extra = tf.reduce_sum(tf.square(rows))
         return Losses(
-            error + 0.5 * extra, {"error": error, "extra": extra}, {"error": error, "extra": 0.5 * extra}, {}
+            error + 0.5 * extra,
+            {"error": error, "extra": extra},
+            {"error": error, "extra": 0.5 * extra},
+            {},
+            {"rows": tf.cast(tf.size(features["id"]), tf.float32)},
         )
 
 
@@ -78,6 +75,7 @@ def make(optimizer=None, kind=Model, **options):
 def test_a_step_equals_its_closed_form(jit_compile, weights):
     model, _, step = make(jit_compile=jit_compile)
     result = step(batch(weights=weights))
+    assert result.metrics == {"rows": 3.0}
     x, y, ids = np.log([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 1.0]), [0, 1, 1]
     w = np.ones(3) if weights is None else np.array(weights)
     score = x + 2.0
