@@ -1,6 +1,7 @@
-"""The losses of `loss_type`, as functions of logits and labels.
+"""The losses of `loss_type`, as functions of labels and what a model predicts.
 
-Each takes `(labels, logits, weights)` and returns a float32 scalar; everything is computed in float32.
+Each takes `(labels, predicted, weights, num_class)` and returns a float32 scalar; everything is computed in
+float32. `predicted` are logits for a classification and values for a regression.
 """
 
 from __future__ import annotations
@@ -85,13 +86,13 @@ def binary_cross_entropy(
 
 
 def l2(
-    labels: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor | None = None, num_class: int = 1
+    labels: tf.Tensor, values: tf.Tensor, weights: tf.Tensor | None = None, num_class: int = 1
 ) -> tf.Tensor:
-    """Mean squared error of the output itself.
+    """Mean squared error of the predicted values.
 
     Args:
         labels: `[batch]`.
-        logits: `[batch]` or `[batch, 1]`.
+        values: `[batch]` or `[batch, 1]`; for SIGMOID_L2_LOSS they have passed the sigmoid.
         weights: `[batch]`. Defaults to None.
         num_class: Must be 1. Defaults to 1.
 
@@ -102,35 +103,15 @@ def l2(
         ValueError: For more than one class.
     """
     _require_one_class("L2_LOSS", num_class)
-    return mean_of_nonzero(tf.square(_flat(labels) - _flat(logits)), weights)
-
-
-def sigmoid_l2(
-    labels: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor | None = None, num_class: int = 1
-) -> tf.Tensor:
-    """Mean squared error of the output's sigmoid.
-
-    Args:
-        labels: `[batch]`.
-        logits: `[batch]` or `[batch, 1]`.
-        weights: `[batch]`. Defaults to None.
-        num_class: Must be 1. Defaults to 1.
-
-    Returns:
-        float32 scalar.
-
-    Raises:
-        ValueError: For more than one class.
-    """
-    _require_one_class("SIGMOID_L2_LOSS", num_class)
-    return mean_of_nonzero(tf.square(_flat(labels) - tf.sigmoid(_flat(logits))), weights)
+    return mean_of_nonzero(tf.square(_flat(labels) - _flat(values)), weights)
 
 
 SUPERVISED_LOSSES: dict[str, Loss] = {
     "CLASSIFICATION": classification,
-    "L2_LOSS": l2,
-    "SIGMOID_L2_LOSS": sigmoid_l2,
+    "SOFTMAX_CROSS_ENTROPY": classification,
     "BINARY_CROSS_ENTROPY_LOSS": binary_cross_entropy,
+    "L2_LOSS": l2,
+    "SIGMOID_L2_LOSS": l2,
 }
 
 
@@ -141,7 +122,7 @@ def supervised_loss(name: str) -> Loss:
         name: Its name in configs.
 
     Returns:
-        A function of `(labels, logits, weights=None, num_class=1)`.
+        A function of `(labels, predicted, weights=None, num_class=1)`.
 
     Raises:
         ValueError: For a name that is not here.

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from easyssl.losses import supervised
+from easyssl.losses import supervised_loss
+from easyssl.metrics.from_config import VALUE_LOSSES
 
 # Loss type -> key of the loss in logs and metrics.
 LOSS_NAMES = {
@@ -39,7 +40,7 @@ def predictions(output: tf.Tensor, loss_type: str, num_class: int) -> dict[str, 
         ['logits', 'probs']
     """
     output = tf.cast(output, tf.float32)
-    if loss_type in ("L2_LOSS", "SIGMOID_L2_LOSS"):
+    if loss_type in VALUE_LOSSES:
         y = tf.squeeze(output, axis=-1) if num_class == 1 else output
         return {"y": tf.sigmoid(y) if loss_type == "SIGMOID_L2_LOSS" else y}
     if num_class == 1:
@@ -76,8 +77,5 @@ def loss(
     Returns:
         float32 scalar.
     """
-    if loss_type in ("L2_LOSS", "SIGMOID_L2_LOSS"):
-        return supervised.l2(label, predicted["y"], sample_weight)
-    if loss_type == "BINARY_CROSS_ENTROPY_LOSS":
-        return supervised.binary_cross_entropy(label, predicted["logits"])
-    return supervised.classification(label, predicted["logits"], sample_weight, num_class)
+    key = "y" if loss_type in VALUE_LOSSES else "logits"
+    return supervised_loss(loss_type)(label, predicted[key], sample_weight, num_class)

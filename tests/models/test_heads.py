@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from easyssl.models.heads import predictions
+from easyssl.losses import SUPERVISED_LOSSES
+from easyssl.models.heads import LOSS_NAMES, loss, predictions
 
 pytestmark = pytest.mark.both_keras
 
@@ -39,3 +40,24 @@ def test_regression():
 def test_predictions_are_float32_under_half_precision(loss_type):
     for value in predictions(tf.zeros([2, 1], tf.float16), loss_type, 1).values():
         assert value.dtype == tf.float32
+
+
+def test_every_loss_type_has_a_loss_and_a_name():
+    assert set(LOSS_NAMES) == set(SUPERVISED_LOSSES)
+
+
+@pytest.mark.parametrize("loss_type", ["L2_LOSS", "SIGMOID_L2_LOSS"])
+def test_a_regression_loss_compares_what_is_predicted(loss_type):
+    z, labels = RNG.normal(size=[5, 1]), RNG.uniform(size=5)
+    values = z[:, 0] if loss_type == "L2_LOSS" else 1 / (1 + np.exp(-z[:, 0]))
+    predicted = predictions(tf.constant(z, tf.float32), loss_type, 1)
+    got = loss(loss_type, tf.constant(labels, tf.float32), predicted, None, 1)
+    np.testing.assert_allclose(got, np.mean((labels - values) ** 2), rtol=1e-5)
+
+
+def test_softmax_cross_entropy_reads_the_logits():
+    z, labels = RNG.normal(size=[6, 4]), RNG.integers(0, 4, size=6)
+    predicted = predictions(tf.constant(z, tf.float32), "SOFTMAX_CROSS_ENTROPY", 4)
+    got = loss("SOFTMAX_CROSS_ENTROPY", tf.constant(labels), predicted, None, 4)
+    log_p = z - np.log(np.exp(z).sum(1, keepdims=True))
+    np.testing.assert_allclose(got, -np.mean(log_p[np.arange(6), labels]), rtol=1e-5)
