@@ -8,11 +8,17 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 MANIFEST = "assets.extra/easyssl_export.json"
+
+_TEMPORARY = re.compile(r"next\.tmp-(?:(?P<host>.+)-)?(?P<pid>\d+)")
+_DAY = 24 * 3600
 
 
 def versions(folder: pathlib.Path) -> list[int]:
@@ -26,7 +32,8 @@ def versions(folder: pathlib.Path) -> list[int]:
 def unpublished(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a temporary folder beside the versions and removes what is left of it in the end."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"next.tmp-{os.getpid()}"
+    _remove_leftovers(folder)
+    temporary = folder / f"next.tmp-{socket.gethostname()}-{os.getpid()}"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
@@ -95,6 +102,29 @@ def write_manifest(folder: pathlib.Path, content: dict[str, Any]) -> None:
     target = folder / MANIFEST
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps({**content, "files": files}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _remove_leftovers(folder: pathlib.Path) -> None:
+    """Removes what killed exports left: of processes that are gone, or, if made elsewhere, a day old."""
+    for path in folder.iterdir():
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None:
+            continue
+        ours = match["host"] in (None, socket.gethostname())
+        with contextlib.suppress(FileNotFoundError):  # its process has just published or removed it
+            stale = not _is_alive(int(match["pid"])) if ours else time.time() - path.stat().st_mtime > _DAY
+            if stale:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another user's process, or no process number at all
+        return True
+    return True
 
 
 def _sync(folder: pathlib.Path) -> None:
