@@ -203,9 +203,8 @@ class Dataset:
         return order
 
     def _raise_empty(self) -> None:
-        found = "have no rows"
-        if self.bad_rows.total:
-            found = f"have no good rows ({self.bad_rows.total} malformed)"
+        found = f"{'has' if len(self.files) == 1 else 'have'} no"
+        found += f" good rows ({self.bad_rows.total} malformed)" if self.bad_rows.total else " rows"
         raise DataError(f"{_listed(self.files)} {found}, expected at least one")
 
 
@@ -223,7 +222,8 @@ def _batch(pieces: Sequence[Rows], cursor: Cursor) -> RawBatch:
 def _listed(files: Sequence[str]) -> str:
     if not files:
         return "no files"
-    return files[0] if len(files) == 1 else f"{files[0]} and {len(files) - 1} more files"
+    more = len(files) - 1
+    return f"{files[0]} and {more} more file{'s' if more > 1 else ''}" if more else files[0]
 
 
 def _size(name: str) -> int:

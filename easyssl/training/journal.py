@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from easyssl.training.progress import Progress
+from easyssl.training.progress import Progress, number
 from easyssl.training.records import Boards, Records
 from easyssl.training.state import RunState
 from easyssl.training.step import StepResult
@@ -100,7 +100,7 @@ class Journal:
         clock = {"time": time.time(), "seconds": seconds}
         self.records.add("eval", state.step, metrics=state.metrics, clock=clock)
         self._board("eval", state.step, state.metrics)
-        values = "  ".join(f"{name} {value:.4f}" for name, value in state.metrics.items())
+        values = "  ".join(f"{name} {number(value)}" for name, value in state.metrics.items())
         self.say(f"step {state.step} evaluation  {values}")
 
     def _board(self, prefix: str, step: int, values: Mapping[str, float]) -> None:

@@ -87,13 +87,23 @@ class Progress:
     def line(self, step: int, values: Mapping[str, float], speed: float) -> str:
         """Returns the text, such as `step 200/1000  loss 0.6120  9,120 rows/s  0:05 left`."""
         of = f"/{self.total_steps}" if self.total_steps else ""
-        parts = [f"step {step}{of}", *(f"{name} {value:.4f}" for name, value in values.items())]
+        parts = [f"step {step}{of}", *(f"{name} {number(value)}" for name, value in values.items())]
         parts.append(f"{speed:,.0f} rows/s")
         done = step - self._start_step
         if self.total_steps and done > 0:
             seconds = (time.monotonic() - self._begin) / done * (self.total_steps - step)
             parts.append(f"{duration(seconds)} left")
         return "  ".join(parts)
+
+
+def number(value: float) -> str:
+    """Returns a number with four significant digits, so that small ones do not look like zero.
+
+    Example:
+        >>> number(0.612), number(0.0000213), number(20480.0)
+        ('0.6120', '2.130e-05', '20480.0')
+    """
+    return f"{value:.1f}" if abs(value) >= 999.95 else f"{value:#.4g}"
 
 
 def duration(seconds: float) -> str:

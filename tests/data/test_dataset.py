@@ -181,10 +181,10 @@ def test_a_cursor_of_other_data_is_refused(tmp_path):
 
 def test_no_rows_is_an_error(tmp_path):
     empty, _ = write_files(tmp_path, [0, 0])
-    with pytest.raises(DataError, match=r"part-0.csv and 1 more files have no rows, expected at least one"):
+    with pytest.raises(DataError, match=r"part-0.csv and 1 more file have no rows, expected at least one"):
         list(make(empty).batches())
     bad, _ = write_files(tmp_path, [3], bad_every=1)
-    with pytest.raises(DataError, match=r"part-0.csv have no good rows \(3 malformed\)"):
+    with pytest.raises(DataError, match=r"part-0.csv has no good rows \(3 malformed\)"):
         list(make(bad, bad_rows=BadRows("skip", 3)).batches())
 
 

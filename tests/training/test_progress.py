@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from easyssl.training.progress import Progress, duration
+from easyssl.training.progress import Progress, duration, number
 from easyssl.training.records import Records
 from easyssl.training.state import Best, RunState, Window
 
@@ -39,6 +39,23 @@ def test_a_terminal_gets_one_live_line_and_a_file_gets_lines():
     assert terminal.getvalue().endswith("\r\x1b[Khello\n")
     assert file.getvalue().splitlines()[1:] == ["hello"]
     assert file.getvalue().startswith("step 1/10  loss 0.5000")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.000"),
+        (3e-6, "3.000e-06"),
+        (0.00012, "0.0001200"),
+        (-0.5, "-0.5000"),
+        (12.345, "12.35"),
+        (999.96, "1000.0"),
+        (-123456.7, "-123456.7"),
+        (float("nan"), "nan"),
+    ],
+)
+def test_small_numbers_are_not_shown_as_zero(value, text):
+    assert number(value) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (65, "1:05"), (3700, "1:01:40")])
