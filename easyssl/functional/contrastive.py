@@ -151,6 +151,23 @@ def normalize(vectors: tf.Tensor) -> tf.Tensor:
     return tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1, epsilon=1e-12)
 
 
+def comparable(vectors: tf.Tensor, similarity: str) -> tf.Tensor:
+    """Brings vectors into the form whose dot products are the similarity.
+
+    Args:
+        vectors: `[..., dim]`.
+        similarity: "dot" or "cosine".
+
+    Returns:
+        float32 `[..., dim]`, of length 1 for "cosine".
+
+    Example:
+        >>> comparable(tf.constant([[3.0, 4.0]]), "dot").numpy().tolist()
+        [[3.0, 4.0]]
+    """
+    return normalize(vectors) if similarity == "cosine" else tf.cast(vectors, tf.float32)
+
+
 def check_similarity(similarity: str, temperature: float) -> None:
     """Raises `ValueError` unless both arguments are usable.
 
@@ -169,9 +186,7 @@ def check_similarity(similarity: str, temperature: float) -> None:
 
 def _similarities(rows: tf.Tensor, columns: tf.Tensor, similarity: str, temperature: float) -> tf.Tensor:
     check_similarity(similarity, temperature)
-    rows, columns = tf.cast(rows, tf.float32), tf.cast(columns, tf.float32)
-    if similarity == "cosine":
-        rows, columns = normalize(rows), normalize(columns)
+    rows, columns = comparable(rows, similarity), comparable(columns, similarity)
     return tf.matmul(rows, columns, transpose_b=True) / temperature
 
 

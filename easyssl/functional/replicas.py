@@ -1,0 +1,55 @@
+"""Sums over the replicas of a distribution strategy; with one replica, and outside of any, the identity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+
+def replica_context() -> Any:
+    """Returns TensorFlow's replica context where there are several replicas, else None."""
+    context = tf.distribute.get_replica_context()
+    return None if context is None or context.num_replicas_in_sync == 1 else context
+
+
+def num_replicas() -> int:
+    """Returns how many replicas take part in the step."""
+    context = replica_context()
+    return 1 if context is None else int(context.num_replicas_in_sync)
+
+
+def replica_sum(value: tf.Tensor) -> tf.Tensor:
+    """Adds up a tensor over the replicas.
+
+    Args:
+        value: Tensor of one shape on all replicas.
+
+    Returns:
+        The sum, the same on all replicas; gradients are summed, too.
+
+    Example:
+        >>> float(replica_sum(tf.constant(3.0)))
+        3.0
+    """
+    context = replica_context()
+    return value if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def replica_logsumexp(values: tf.Tensor) -> tf.Tensor:
+    """Log of the sum of exponentials over the first axis and over the replicas.
+
+    Args:
+        values: `[rows, columns]`; the number of rows may differ between replicas.
+
+    Returns:
+        `[columns]`, the same on all replicas.
+
+    Example:
+        >>> [round(float(x), 4) for x in replica_logsumexp(tf.math.log([[1.0, 2.0], [3.0, 4.0]]))]
+        [1.3863, 1.7918]
+    """
+    local = tf.reduce_logsumexp(values, axis=0)
+    context = replica_context()
+    # Gathered and not summed: there is no maximum over replicas that would keep the exponentials in range.
+    return local if context is None else tf.reduce_logsumexp(context.all_gather(local[None], axis=0), axis=0)
