@@ -89,7 +89,7 @@ def export_trained(
     """
     rows = sample_rows(config, list(trained.model.transform.columns), files)
     columns = {column.name: column for column in columns_from_config(config, "predict")}
-    return export_model(trained.model, config, columns, rows, trained.step, folder)
+    return export_model(trained.model, config, columns, rows, trained.step, folder, trained.digest)
 
 
 def sample_rows(config: Config, columns: list[str], files: str | None) -> dict[str, np.ndarray]:

@@ -12,7 +12,8 @@ DESCRIPTION = """\
 Trains the model of a config, evaluates it on the way and exports it in the end.
 
 Everything is written below the config's model_dir: checkpoints in ckpt/, metrics.jsonl and the exported
-model in export/. The same command again resumes exactly where the last one stopped.
+model in export/. The same command again resumes exactly where the last one stopped; after the end it
+exports again only if there is something new to export.
 """
 EPILOG = """\
 examples:
@@ -49,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     show_warnings(config, plan)
     load_tensorflow()
     from easyssl.cli.model import export_trained
+    from easyssl.export.exporter import find_export
     from easyssl.training import Preempted, load_trained, train
+    from easyssl.training.trained import chosen_checkpoint
 
     try:
         train(config, fresh=args.fresh, allow_config_change=args.allow_config_change)
@@ -58,6 +61,11 @@ def run(args: argparse.Namespace) -> int:
         return 143
     exporter = config.message.export_config.exporter_type
     if exporter != "none":
-        trained = load_trained(config, best=exporter == "best", allow_config_change=True)
+        chosen = chosen_checkpoint(config, best=exporter == "best")
+        exported = find_export(config, chosen.digest)
+        if exported is not None:
+            print(f"step {chosen.step} is exported already: {exported}", file=sys.stderr)
+            return 0
+        trained = load_trained(config, chosen.path, allow_config_change=True)
         print(export_trained(config, trained).instructions, end="")
     return 0

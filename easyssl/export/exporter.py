@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
+import easyssl
 from easyssl.data.rows import Column
 from easyssl.errors import nearest
+from easyssl.export import versions
 from easyssl.export.saved_model import Exported, write_saved_model
 from easyssl.export.serving import ServingModule
 
@@ -25,6 +27,7 @@ def export_model(
     rows: Mapping[str, np.ndarray],
     step: int,
     folder: pathlib.Path | None = None,
+    checkpoint: str = "",
 ) -> Exported:
     """Exports a trained model as the config's `export_config` asks for.
 
@@ -35,6 +38,7 @@ def export_model(
         rows: Sample rows of at least the columns that the model reads: name -> `[n]`.
         step: Training step of the weights.
         folder: Folder of the versions; default `model_dir/export`.
+        checkpoint: Digest of the checkpoint that the weights are from; `find_export` finds the export by it.
 
     Returns:
         Where the export is and how to call it.
@@ -71,16 +75,34 @@ def export_model(
     # Half precision rounds differently where the exported graph fuses operations.
     half = tf.as_dtype(model.compute_dtype).size < tf.float32.size
     tolerance = {"rtol": 2e-2, "atol": 2e-2} if half else {"rtol": 1e-4, "atol": 1e-5}
-    model_dir = pathlib.Path(config.resolve_path(config.message.model_dir, "model_dir"))
     return write_saved_model(
         module,
-        folder or model_dir / "export",
+        folder or _model_dir(config) / "export",
         {c.name: rows[c.name] for c in needed},
-        name=model_dir.name,
+        name=_model_dir(config).name,
         step=step,
+        checkpoint=checkpoint,
         config_text=config.text(),
         assets=assets,
         keep=options.exports_to_keep,
         check=options.verify,
         **tolerance,
     )
+
+
+def find_export(config: Config, checkpoint: str) -> pathlib.Path | None:
+    """Returns the newest version below `model_dir/export` that exporting would only repeat.
+
+    Args:
+        config: The config; its export has to be of the very same one.
+        checkpoint: Digest of the checkpoint to export.
+
+    Returns:
+        Its folder, or None if there is none.
+    """
+    facts = {"easyssl": easyssl.__version__, "checkpoint": checkpoint, "config": config.text()}
+    return versions.find(_model_dir(config) / "export", facts)
+
+
+def _model_dir(config: Config) -> pathlib.Path:
+    return pathlib.Path(config.resolve_path(config.message.model_dir, "model_dir"))

@@ -39,6 +39,7 @@ def write_saved_model(
     *,
     name: str = "easyssl",
     step: int = 0,
+    checkpoint: str = "",
     config_text: str = "",
     assets: Sequence[pathlib.Path] = (),
     keep: int = 1,
@@ -57,6 +58,7 @@ def write_saved_model(
         rows: Sample rows, column name -> `[n]`, to verify and document the model with.
         name: What to call the model in the serving instructions.
         step: Training step of the weights, for the manifest.
+        checkpoint: Digest of the checkpoint that the weights are from, for the manifest.
         config_text: The config, for the manifest.
         assets: Files to copy into `assets.extra`.
         keep: Versions to keep, the new one included; 0 keeps all.
@@ -93,6 +95,7 @@ def write_saved_model(
                 "easyssl": easyssl.__version__,
                 "tensorflow": tf.__version__,
                 "step": step,
+                "checkpoint": checkpoint,
                 "inputs": inputs,
                 "columns": module.arguments,
                 "outputs": outputs,

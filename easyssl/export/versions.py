@@ -12,7 +12,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 MANIFEST = "assets.extra/easyssl_export.json"
@@ -88,6 +88,19 @@ def prune(folder: pathlib.Path, keep: int) -> list[pathlib.Path]:
     for path in deleted:
         shutil.rmtree(path)
     return deleted
+
+
+def find(folder: pathlib.Path, facts: Mapping[str, Any]) -> pathlib.Path | None:
+    """Returns the newest version whose manifest has all of `facts`, None if there is none."""
+    for number in reversed(versions(folder)):
+        path = folder / str(number)
+        try:
+            manifest = json.loads((path / MANIFEST).read_text("utf-8"))
+        except (OSError, ValueError):  # not one of ours
+            continue
+        if (path / "saved_model.pb").is_file() and facts.items() <= manifest.items():
+            return path
+    return None
 
 
 def write_manifest(folder: pathlib.Path, content: dict[str, Any]) -> None:

@@ -47,6 +47,11 @@ class Checkpoint:
     step: int
     manifest: dict[str, Any]
 
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the manifest, which has those of all other files."""
+        return sha256(self.path / MANIFEST)
+
     def document(self, name: str) -> dict[str, Any]:
         """Returns the document `<name>.json`."""
         return json.loads((self.path / f"{name}.json").read_text(encoding="utf-8"))

@@ -11,6 +11,7 @@ from typing import Any
 
 from tensorflow import keras
 
+from easyssl.training.checkpoint import Checkpoint
 from easyssl.training.fingerprint import check_unchanged, flatten
 from easyssl.training.names import named_variables
 from easyssl.training.restore import find_checkpoint, restore_for_inference
@@ -25,13 +26,39 @@ class TrainedModel:
         model: The model.
         path: The checkpoint.
         step: Its step.
+        digest: Its `Checkpoint.digest`.
         metrics: The last evaluation before it; empty without one.
     """
 
     model: keras.Model
     path: pathlib.Path
     step: int
+    digest: str
     metrics: dict[str, float]
+
+
+def chosen_checkpoint(
+    config: Any,
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    best: bool = False,
+    report: Callable[[str], None] | None = None,
+) -> Checkpoint:
+    """Returns the checkpoint that `load_trained` takes the weights of; see there.
+
+    Raises:
+        CheckpointError: If there is none.
+    """
+    if report is None:
+        report = _to_stderr
+    folder = checkpoint
+    if folder is None:
+        folder = config.resolve_path(config.message.model_dir, "model_dir")
+    found = find_checkpoint(pathlib.Path(folder), report)
+    best_step = found.document("state")["run"]["best"]["step"]
+    if best and best_step is not None and best_step != found.step:
+        found = find_checkpoint(found.path.with_name(f"step-{best_step:08d}"), report)
+    return found
 
 
 def load_trained(
@@ -64,23 +91,14 @@ def load_trained(
         ConfigError: If the config does not describe a model.
     """
     check_keras()
-    if report is None:
-        report = _to_stderr
-    folder = checkpoint
-    if folder is None:
-        folder = config.resolve_path(config.message.model_dir, "model_dir")
-    found = find_checkpoint(pathlib.Path(folder), report)
+    found = chosen_checkpoint(config, checkpoint, best=best, report=report)
     run = found.document("state")["run"]
-    best_step = run["best"]["step"]
-    if best and best_step is not None and best_step != found.step:
-        found = find_checkpoint(found.path.with_name(f"step-{best_step:08d}"), report)
-        run = found.document("state")["run"]
     if not allow_config_change:
         check_unchanged(found.document("config"), flatten(config.message), str(found.path), inference=True)
     model = build_model(config)
     restore_for_inference(named_variables(model), found)
     metrics = run["metrics"] if run["evaluated"] == found.step else {}
-    return TrainedModel(model, found.path, found.step, metrics)
+    return TrainedModel(model, found.path, found.step, found.digest, metrics)
 
 
 def _to_stderr(text: str) -> None:

@@ -47,3 +47,17 @@ def test_a_published_folder_gets_the_next_number(tmp_path):
         (temporary / "saved_model.pb").write_bytes(b"x")
         assert versions.publish(temporary, tmp_path) == tmp_path / "8"
     assert versions.versions(tmp_path) == [7, 8]
+
+
+def test_a_version_is_found_by_what_its_manifest_says(tmp_path):
+    for number, checkpoint in enumerate(["a", "b", "b"], start=1):
+        path = leave(tmp_path, str(number))
+        (path / "saved_model.pb").write_bytes(b"x")
+        versions.write_manifest(path, {"checkpoint": checkpoint, "step": number})
+    leave(tmp_path, "9")  # somebody else's
+    assert versions.find(tmp_path, {"checkpoint": "b"}) == tmp_path / "3"
+    assert versions.find(tmp_path, {"checkpoint": "b", "step": 2}) == tmp_path / "2"
+    assert versions.find(tmp_path, {"checkpoint": "c"}) is None
+    (tmp_path / "1" / "saved_model.pb").unlink()
+    assert versions.find(tmp_path, {"checkpoint": "a"}) is None
+    assert versions.find(tmp_path / "absent", {}) is None

@@ -163,6 +163,14 @@ def test_training_leaves_a_record_checkpoints_and_an_export(folder):
     assert (folder / "model" / "export" / "1" / "saved_model.pb").is_file()
 
 
+def test_a_finished_run_is_not_exported_again(folder, capfd):
+    capfd.readouterr()
+    assert main(["train", f"{folder}/my.config"]) == 0
+    exports = folder / "model" / "export"
+    assert capfd.readouterr().err.splitlines()[-1] == f"step 6 is exported already: {exports / '1'}"
+    assert [path.name for path in exports.iterdir()] == ["1"]
+
+
 def test_evaluate_prints_what_training_reported(folder, capfd):
     capfd.readouterr()
     assert main(["evaluate", f"{folder}/my.config"]) == 0
