@@ -1,10 +1,16 @@
-"""Sums over the replicas of a distribution strategy; with one replica, and outside of any, the identity."""
+"""Sums and rows of all replicas of a distribution strategy; without several replicas, of the only one."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
+
+# The `aggregation` of a weight whose new value is the same on all replicas anyway.
+SAME_ON_REPLICAS = (
+    "only_first_replica" if hasattr(keras, "ops") else tf.VariableAggregation.ONLY_FIRST_REPLICA
+)
 
 
 def replica_context() -> Any:
@@ -34,6 +40,24 @@ def replica_sum(value: tf.Tensor) -> tf.Tensor:
     """
     context = replica_context()
     return value if context is None else context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def gather_rows(value: tf.Tensor) -> tf.Tensor:
+    """Concatenates the rows of all replicas.
+
+    Args:
+        value: `[rows, ...]`; the number of rows may differ between replicas.
+
+    Returns:
+        `[rows of all replicas, ...]`, the same on all replicas. A row's gradient is the sum of what it gets
+        on the replicas.
+
+    Example:
+        >>> gather_rows(tf.constant([[1.0], [2.0]])).shape
+        TensorShape([2, 1])
+    """
+    context = replica_context()
+    return value if context is None else context.all_gather(value, axis=0)
 
 
 def replica_logsumexp(values: tf.Tensor) -> tf.Tensor:

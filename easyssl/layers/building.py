@@ -91,3 +91,18 @@ def check_positive(layer: str, **values: int) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or value != int(value) or value < 1:
             raise ValueError(f"{layer}: `{name}` must be a positive integer. Received: {name}={value!r}")
+
+
+def check_not_negative(layer: str, **values: int) -> None:
+    """Raises `ValueError` unless all values are whole and not negative.
+
+    Args:
+        layer: The layer's class, named in the error.
+        **values: Parameters by name.
+
+    Raises:
+        ValueError: With what was received.
+    """
+    for name, value in values.items():
+        if isinstance(value, bool) or value != int(value) or value < 0:
+            raise ValueError(f"{layer}: `{name}` must be an integer of at least 0. Received: {name}={value!r}")
