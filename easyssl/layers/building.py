@@ -105,4 +105,4 @@ def check_not_negative(layer: str, **values: int) -> None:
     """
     for name, value in values.items():
         if isinstance(value, bool) or value != int(value) or value < 0:
-            raise ValueError(f"{layer}: `{name}` must be an integer of at least 0. Received: {name}={value!r}")
+            raise ValueError(f"{layer}: `{name}` must be an integer >= 0. Received: {name}={value!r}")
