@@ -56,7 +56,7 @@ def write_predictions(config: Config, model: Any, files: str, output: pathlib.Pa
         DataError: If a row cannot be read, or there is none.
         UsageError: If a prediction would have the name of a column.
     """
-    dataset = dataset_from_config(config, "predict", paths=files)
+    dataset = dataset_from_config(config, "predict", paths=files, needed=model.transform.columns)
     with replacing(output) as temporary:
         writer: RowWriter
         if suffix_of("--output", str(output), ("csv", "parquet")) == "parquet":
@@ -64,7 +64,15 @@ def write_predictions(config: Config, model: Any, files: str, output: pathlib.Pa
         else:
             writer = CsvWriter(temporary, separator_from_config(config).decode())
         rows = 0
+        names: list[str] = []
         for raw, predictions in predict(model, dataset):
+            names = names or list(raw.columns)
+            if list(raw.columns) != names:
+                odd = sorted(set(names) ^ set(raw.columns))[0]
+                raise DataError(
+                    f"{raw.paths[-1]}: the column '{odd}' is not in all files, so their rows do not fit into "
+                    "one file; predict them one by one"
+                )
             writer.write(joined(raw.columns, predictions, prefix))
             rows += len(raw)
         writer.close()

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -239,6 +239,7 @@ def dataset_from_config(
     paths: str | Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     *,
+    needed: Collection[str] | None = None,
     worker_index: int = 0,
     num_workers: int = 1,
     quarantine: str | os.PathLike[str] | None = None,
@@ -251,8 +252,11 @@ def dataset_from_config(
             order; when predicting, labels and the sample weight may be missing).
         paths: Files instead of the config's, see `files.expand_files`; relative to the current folder.
         columns: Names of the columns to read. Default: all of `input_fields`.
+        needed: Names of the columns that files must have, as far as their format names columns. Default: all,
+            when predicting all but labels and the sample weight.
         worker_index: Which of the workers this is.
-        num_workers: How many workers share the rows.
+        num_workers: How many workers share the rows; each batch of `data_config.batch_size` rows is divided
+            among them.
         quarantine: File for skipped rows.
 
     Raises:
@@ -271,11 +275,11 @@ def dataset_from_config(
     if data.batch_size < 1:
         raise config.error("data_config.batch_size", "found 0, expected at least 1")
     from_config.check_supported(config)
-    declared = from_config.columns_from_config(config, mode)
+    declared = from_config.columns_from_config(config, mode, needed)
     return Dataset(
         from_config.make_reader(config, declared, select=columns),
         from_config.input_files(config, mode, paths),
-        data.batch_size,
+        data.batch_size // num_workers,
         shuffle=training and data.shuffle,
         shuffle_buffer_size=data.shuffle_buffer_size,
         seed=config.message.train_config.seed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from easyssl.data.cells import check_default
@@ -27,11 +27,17 @@ _CSV = ("CSVInput", "CSVInputV2", "CSVInputEx")
 _PARQUET = ("ParquetInput", "ParquetInputV2", "ParquetInputV3")
 
 
-def columns_from_config(config: Config, mode: str = "train") -> tuple[Column, ...]:
+def columns_from_config(
+    config: Config, mode: str = "train", needed: Collection[str] | None = None
+) -> tuple[Column, ...]:
     """Returns the columns of `data_config.input_fields`.
 
-    Labels and the sample weight are required unless the mode is `"predict"`. With
-    `auto_expand_input_fields`, a name such as `price[3-7]` stands for `price3` to `price7`.
+    With `auto_expand_input_fields`, a name such as `price[3-7]` stands for `price3` to `price7`.
+
+    Args:
+        config: The config.
+        mode: With `"predict"`, labels and the sample weight are not required.
+        needed: Names of the columns that are required. Default: all but those.
 
     Raises:
         ConfigError: If there are no columns, names are empty or double, a default value is not of its
@@ -52,7 +58,8 @@ def columns_from_config(config: Config, mode: str = "train") -> tuple[Column, ..
                 .DESCRIPTOR.fields_by_name["input_type"]
                 .enum_type.values_by_number[field.input_type]
             )
-            column = Column(name, kind.name, field.default_val, name not in optional)
+            required = name not in optional if needed is None else name in needed
+            column = Column(name, kind.name, field.default_val, required)
             try:
                 check_default(column)
             except ValueError as error:
@@ -158,6 +165,7 @@ def make_reader(config: Config, columns: Sequence[Column], select: Sequence[str]
         return CsvReader(
             columns,
             select=select,
+            may_lack=_may_lack(config, columns),
             separator=separator_from_config(config),
             with_header=data.with_header,
             quoting=kind != "CSVInputEx",
@@ -171,6 +179,14 @@ def make_reader(config: Config, columns: Sequence[Column], select: Sequence[str]
 
         return ParquetReader(columns, select=select, list_separators=_list_separators(config))
     raise config.error(place, f"{kind} is not available here; use CSVInput, TFRecordInput or ParquetInput")
+
+
+def _may_lack(config: Config, columns: Sequence[Column]) -> list[set[str]]:
+    """Returns which columns a file without a header may lack: the labels, or these and the sample weight."""
+    data = config.message.data_config
+    optional = {column.name for column in columns if not column.required}
+    labels, weight = set(data.label_fields), {data.sample_weight} - {""}
+    return [names for names in (labels, labels | weight) if names and names <= optional]
 
 
 def _list_separators(config: Config) -> dict[str, str]:

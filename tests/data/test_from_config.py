@@ -93,6 +93,23 @@ def test_labels_may_be_missing_while_predicting(files):
         list(dataset_from_config(given, "evaluate", str(files / "new.csv")).batches())
 
 
+def test_labels_may_be_missing_with_or_without_the_weight(files):
+    given = config(files, 'sample_weight: "price"')
+    for text, names in ("1,ann,1", "label user price"), ("ann,1", "user price"), ("ann", "user"):
+        (files / "new.csv").write_text(f"{text}\n")
+        batch = next(dataset_from_config(given, "predict", str(files / "new.csv")).batches())
+        assert list(batch.columns) == names.split()
+
+
+def test_only_needed_columns_must_be_in_a_file_with_names(files):
+    given = config(files, r'separator: "," with_header: true')
+    (files / "new.csv").write_text("price\n1\n")
+    dataset = dataset_from_config(given, "predict", str(files / "new.csv"), needed=["price"])
+    assert list(next(dataset.batches()).columns) == ["price"]
+    with pytest.raises(DataError, match="the header has no column 'user'"):
+        list(dataset_from_config(given, "predict", str(files / "new.csv")).batches())
+
+
 def test_csv_options(files):
     with gzip.open(files / "train.csv.gz", "wt") as handle:
         handle.write('price\tuser\tmore\tlabel\n1\t"a\tb"\tx\t1\n')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class _Layout:
     columns: tuple[tuple[Column, int], ...]
     width: int
     start: Position
+    hint: str = ""  # what else the number of columns could be
 
 
 class CsvReader:
@@ -37,9 +38,11 @@ class CsvReader:
     `truncated` or `bad_compression`.
 
     Args:
-        columns: Columns of the files. Without a header they are all columns in the files' order; columns that
-            are not required may be missing, if all of them are. With a header, order does not matter and
-            files may have further columns.
+        columns: Columns of the files. Without a header they are all columns in the files' order. With a
+            header, order does not matter, files may have further columns and may lack those that are not
+            required.
+        may_lack: Without a header: sets of names, one of which a file may lack as a whole. The number of its
+            columns tells which; the first set of that size is taken. Default: what is not required.
         select: Names of the columns to keep; the others are neither converted nor checked. Default: all.
         separator: One byte between cells.
         with_header: Whether the first line of each file has the columns' names.
@@ -62,6 +65,7 @@ class CsvReader:
         columns: Sequence[Column],
         *,
         select: Sequence[str] | None = None,
+        may_lack: Sequence[Collection[str]] | None = None,
         separator: bytes = b",",
         with_header: bool = False,
         quoting: bool = True,
@@ -74,7 +78,9 @@ class CsvReader:
             )
         self.columns = select_columns(columns, select)
         self.block_size = block_size
-        self._file_columns = tuple(columns)
+        if may_lack is None:
+            may_lack = [[column.name for column in columns if not column.required]]
+        self._layouts = _layouts(columns, may_lack)
         self._separator = separator
         self._with_header = with_header
         self._quoting = quoting
@@ -132,7 +138,10 @@ class CsvReader:
 
     def _convert(self, rows: Rows, layout: _Layout, path: str, start: Position, bad_rows: BadRows) -> Chunk:
         columns = {}
-        bad = list(rows.bad)
+        bad = [
+            dataclasses.replace(row, detail=row.detail + layout.hint) if row.reason == "column_count" else row
+            for row in rows.bad
+        ]
         keep = np.ones(len(rows.lines), bool)
         for column, place in layout.columns:
             columns[column.name], bad_cells = convert(rows.cells[place], column)
@@ -163,13 +172,22 @@ class CsvReader:
             while b"\n" not in head and len(head) < MAX_ROW_BYTES and (more := stream.read(self.block_size)):
                 head += more
             return self._header_layout(path, head, start)
-        every = self._file_columns
-        least = tuple(column for column in every if column.required)
-        if len(least) < len(every) and head:
-            every = min((every, least), key=lambda columns: self._first_row(head, len(columns)))
-        places = {column.name: place for place, column in enumerate(every)}
+        width = next(iter(self._layouts))
+        if len(self._layouts) > 1 and head:
+            width = min(self._layouts, key=lambda width: self._first_row(head, width))
+        places = {column.name: place for place, column in enumerate(self._layouts[width])}
         kept = tuple((column, places[column.name]) for column in self.columns if column.name in places)
-        return _Layout(kept, len(every), start)
+        return _Layout(kept, width, start, self._other_widths(width))
+
+    def _other_widths(self, width: int) -> str:
+        """Returns what to add to a message about rows that have not `width` columns."""
+        every = next(iter(self._layouts.values()))
+        texts = []
+        for other, columns in self._layouts.items():
+            lacking = ", ".join(f"'{column.name}'" for column in every if column not in columns)
+            if other != width:
+                texts.append(f"{other} without {lacking}" if lacking else f"{other} with all columns")
+        return f"; a file may also have {' or '.join(texts)}, in all of its rows" if texts else ""
 
     def _first_row(self, head: bytes, width: int) -> float:
         """Returns the line of the first row with that many cells."""
@@ -197,6 +215,17 @@ class CsvReader:
                 )
         end = Position(start.offset + len(line) + len(line_feed), 2)
         return _Layout(tuple(kept), len(names), end)
+
+
+def _layouts(
+    columns: Sequence[Column], may_lack: Sequence[Collection[str]]
+) -> dict[int, tuple[Column, ...]]:
+    """Returns the columns of a file without a header by their number, all columns first."""
+    layouts = {len(columns): tuple(columns)}
+    for names in may_lack:
+        rest = tuple(column for column in columns if column.name not in names)
+        layouts.setdefault(len(rest), rest)
+    return layouts
 
 
 def _skip_line(

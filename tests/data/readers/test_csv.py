@@ -261,6 +261,19 @@ def test_optional_label_may_be_missing_without_header(tmp_path):
     assert bad_rows.counts == {"column_count": 2}
 
 
+def test_the_number_of_columns_tells_which_ones_a_file_lacks(tmp_path):
+    columns = [Column(name, required=name == "age") for name in ("one", "two", "weight", "age")]
+    reader = CsvReader(columns, may_lack=[["one", "two"], ["one", "two", "weight"], ["weight", "one"]])
+    for text, names in (b"a,b,c,d", "one two weight age"), (b"c,d", "weight age"), (b"d", "age"):
+        ((row,), _, (chunk,)) = read(write(tmp_path, text + b"\n"), reader)
+        assert (list(chunk.columns), list(row)) == (names.split(), text.split(b","))
+    with pytest.raises(DataError) as caught:
+        read(write(tmp_path, b"a,c,d\n"), reader)
+    assert "3 columns, expected 4: 'a,c,d'; a file may also have 2 without 'one', 'two' or 1 without " in str(
+        caught.value
+    )
+
+
 def test_optional_label_may_be_missing_in_the_header(tmp_path):
     path = write(tmp_path, b"name,price,age\nann,1,7\n")
     assert read(path, CsvReader(LABELLED, with_header=True))[0] == [(7, b"ann", 1.0)]
