@@ -9,7 +9,8 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.functional.activations import canonical_activation
-from easyssl.functional.masking import length_mask, select_position
+from easyssl.functional.masking import select_position
+from easyssl.functional.packing import Packing, add_by_step, join_row, pack, packing_of, unpack
 from easyssl.layers.building import (
     build_sublayer,
     check_positive,
@@ -19,6 +20,7 @@ from easyssl.layers.building import (
 )
 from easyssl.layers.dropout import Dropout
 from easyssl.layers.encoder_block import EncoderBlock
+from easyssl.layers.layer_norm import LayerNorm
 from easyssl.registry import register
 
 _POSITIONS = ("head", "tail", "ignore")
@@ -54,8 +56,8 @@ class BST(keras.layers.Layer):
         hidden_dropout_prob: Dropout rate of the input and before each residual. Defaults to 0.1.
         attention_probs_dropout_prob: Dropout rate of the attention weights. Defaults to 0.1.
         max_position_embeddings: The longest sequence. Padding beyond it is cut; so are steps with
-            `output_all_token_embeddings`, and otherwise a longer sequence is an error (under XLA, where
-            nothing can be raised, it is cut). Defaults to 512.
+            `output_all_token_embeddings`, and otherwise a longer sequence is an error when executed eagerly
+            (inside of a graph, which cannot raise on every device, it is cut). Defaults to 512.
         use_position_embeddings: Whether positions are added. Defaults to True.
         initializer_range: Standard deviation of the truncated normal initializer of the transformer's
             kernels. Defaults to 0.02.
@@ -118,7 +120,7 @@ class BST(keras.layers.Layer):
         self.supports_masking = True
         self._check()
         policy = self.dtype_policy
-        self.norm = keras.layers.LayerNormalization(epsilon=_EPSILON, dtype="float32", name="norm")
+        self.norm = LayerNorm(_EPSILON, dtype=policy, name="norm")
         self.dropout = Dropout(hidden_dropout_prob, dtype=policy, name="dropout")
         self.blocks = [
             EncoderBlock(
@@ -225,25 +227,31 @@ class BST(keras.layers.Layer):
             ValueError: If there is a target in one call of the layer and none in another.
         """
         sequence, lengths, target = self._split(inputs)
-        valid = length_mask(lengths, tf.shape(sequence)[1])
+        packing = packing_of(lengths, tf.shape(sequence)[1])
+        tokens = pack(sequence, packing)
         if self.sequence_projection is not None:
-            sequence = self.sequence_projection(sequence)
+            tokens = self.sequence_projection(tokens)
         if target is not None:
             if self.target_projection is not None:
                 target = self.target_projection(target)
-            sequence = self._beside(target[:, None, :], sequence)
-            valid = self._beside(tf.ones([tf.shape(target)[0], 1], tf.bool), valid)
-        tokens = self._add_positions(sequence, target is not None)
-        tokens = tf.cast(self.norm(tf.cast(tokens, tf.float32)), tokens.dtype)
-        tokens = self.dropout(tokens, training=training)
-        for block in self.blocks:
-            tokens = block(tokens, mask=valid, training=training)
-        tokens = tf.where(valid[:, :, None], tokens, tf.zeros([], tokens.dtype))
+            tokens, packing = join_row(target, tokens, packing, first=self.target_item_position == "head")
+        if self.use_position_embeddings:
+            tokens = add_by_step(tokens, self._positions(packing, tokens.dtype, target is not None), packing)
+        tokens = self.dropout(self.norm(tokens), training=training)
+        for block in self.blocks[:-1]:
+            tokens = block(tokens, packing=packing, training=training)
         if self.output_all_token_embeddings:
+            tokens = unpack(self.blocks[-1](tokens, packing=packing, training=training), packing)
+            tokens = tf.where(packing.mask[:, :, None], tokens, tf.zeros([], tokens.dtype))
             return self._flatten(tokens, target is not None)
+        # One step of each row is read, so the last block encodes only that one.
+        steps = unpack(tokens, packing)
         if self.target_item_position == "head":
-            return tokens[:, 0]
-        return tokens[:, -1] if target is not None else select_position(tokens, lengths - 1)
+            query = steps[:, 0]
+        else:
+            query = steps[:, -1] if target is not None else select_position(steps, lengths - 1)
+        encoded = self.blocks[-1](steps, mask=packing.mask, queries=query, training=training)
+        return tf.where(tf.reduce_any(packing.mask, axis=1)[:, None], encoded, tf.zeros([], encoded.dtype))
 
     def _split(self, inputs: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         target = inputs[2] if len(inputs) == 3 and self.target_item_position != "ignore" else None
@@ -254,7 +262,7 @@ class BST(keras.layers.Layer):
             )
         longest = self.max_position_embeddings
         lengths = tf.cast(inputs[1], tf.int32)
-        if not self.output_all_token_embeddings:
+        if not self.output_all_token_embeddings and tf.executing_eagerly():
             message = (
                 f"BST '{self.name}': a sequence is longer than max_position_embeddings={longest}; "
                 "set max_seq_len of its features, or raise that"
@@ -262,23 +270,15 @@ class BST(keras.layers.Layer):
             tf.debugging.assert_less_equal(lengths, longest, message)
         return inputs[0][:, :longest], tf.clip_by_value(lengths, 0, longest), target
 
-    def _beside(self, target: tf.Tensor, steps: tf.Tensor) -> tf.Tensor:
-        """Puts what belongs to the target where the target is, along the axis of steps."""
-        head = self.target_item_position == "head"
-        return tf.concat([target, steps] if head else [steps, target], axis=1)
-
-    def _add_positions(self, tokens: tf.Tensor, has_target: bool) -> tf.Tensor:
-        if not self.use_position_embeddings:
-            return tokens
-        table = tf.cast(tf.convert_to_tensor(self.position_table), tokens.dtype)
-        count = tf.shape(tokens)[1]
+    def _positions(self, packing: Packing, dtype: Any, has_target: bool) -> tf.Tensor:
+        """Returns the position of each step, `[seq_len, hidden_size]`."""
+        table = tf.cast(tf.convert_to_tensor(self.position_table), dtype)
+        count = tf.shape(packing.mask)[1]
         if self._has_target_slot and self.target_item_position == "head":
-            rows = table[:count] if has_target else table[1 : count + 1]
-        elif has_target:
-            rows = tf.concat([table[: count - 1], table[-1:]], axis=0)
-        else:
-            rows = table[:count]
-        return tokens + rows[None]
+            return table[:count] if has_target else table[1 : count + 1]
+        if has_target:
+            return tf.concat([table[: count - 1], table[-1:]], axis=0)
+        return table[:count]
 
     def _flatten(self, tokens: tf.Tensor, has_target: bool) -> tf.Tensor:
         """Gives every token its own place in the output, whatever the padded length of the batch."""

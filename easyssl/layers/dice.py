@@ -45,7 +45,7 @@ class Dice(keras.layers.Layer):
         """Creates `alpha` and the batch statistics."""
         (shape,) = input_shapes(input_shape)
         self.alpha = self.add_weight(name="alpha", shape=(last_dim(shape, self),), initializer="zeros")
-        build_sublayer(self.norm, shape)
+        build_sublayer(self.norm, (None, last_dim(shape, self)))
         super().build(input_shape)
 
     def call(
@@ -61,8 +61,10 @@ class Dice(keras.layers.Layer):
         Returns:
             Tensor of the same shape.
         """
-        normed = self.norm(tf.cast(inputs, tf.float32), training=training, mask=mask)
-        passed = tf.cast(tf.sigmoid(normed), inputs.dtype)
+        # Flat, because Keras's normalisation only takes inputs of the rank it was built for.
+        rows = tf.reshape(tf.cast(inputs, tf.float32), [-1, inputs.shape[-1]])
+        normed = self.norm(rows, training=training, mask=None if mask is None else tf.reshape(mask, [-1]))
+        passed = tf.cast(tf.sigmoid(tf.reshape(normed, tf.shape(inputs))), inputs.dtype)
         return passed * inputs + (1.0 - passed) * self.alpha * inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:

@@ -9,9 +9,11 @@ from tensorflow import keras
 
 from easyssl.functional.activations import activation as activation_function
 from easyssl.functional.activations import canonical_activation
+from easyssl.functional.packing import Packing
 from easyssl.layers.building import build_sublayer, check_positive, input_shapes, last_dim
 from easyssl.layers.dice import Dice
 from easyssl.layers.dropout import Dropout
+from easyssl.layers.layer_norm import LayerNorm
 from easyssl.layers.self_attention import MultiHeadSelfAttention
 
 
@@ -96,25 +98,35 @@ class EncoderBlock(keras.layers.Layer):
         super().build(input_shape)
 
     def call(
-        self, inputs: tf.Tensor, mask: tf.Tensor | None = None, training: bool | None = None
+        self,
+        inputs: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        training: bool | None = None,
+        packing: Packing | None = None,
+        queries: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Encodes.
 
         Args:
-            inputs: `[batch, seq_len, dim]`.
+            inputs: `[batch, seq_len, dim]`, or the tokens `[tokens, dim]` of a packing.
             mask: bool `[batch, seq_len]`, which steps are valid. Defaults to None, which is all.
             training: Whether to drop. Defaults to None.
+            packing: Where the tokens are. Defaults to None.
+            queries: `[batch, dim]`, the only step of each row that is encoded; without a packing. Defaults to
+                None, which is all.
 
         Returns:
-            `[batch, seq_len, dim]`; invalid steps hold values that no valid step depends on.
+            A tensor like the inputs, or like the queries; invalid steps hold values that no valid step
+            depends on.
         """
-        attended = self.attention(inputs, mask=mask, training=training)
+        attended = self.attention(inputs, mask=mask, training=training, packing=packing, queries=queries)
+        inputs = inputs if queries is None else queries
         hidden = self.attention_residual(inputs, attended, training=training)
         inner = self.intermediate(hidden)
         if self.dice is None:
             inner = activation_function(self.activation)(inner)
         else:
-            inner = self.dice(inner, mask=mask, training=training)
+            inner = self.dice(inner, mask=_valid(mask, packing, queries), training=training)
         return self.output_residual(hidden, self.output_dense(inner), training=training)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -135,6 +147,13 @@ class EncoderBlock(keras.layers.Layer):
         }
 
 
+def _valid(mask: tf.Tensor | None, packing: Packing | None, queries: tf.Tensor | None) -> tf.Tensor | None:
+    """Returns which of the encoded steps are valid."""
+    if packing is not None:
+        return tf.gather_nd(packing.mask, packing.coordinates)
+    return mask if mask is None or queries is None else tf.reduce_any(mask, axis=1)
+
+
 class _ResidualNorm(keras.layers.Layer):
     """`LN(x + drop(update))`."""
 
@@ -142,7 +161,7 @@ class _ResidualNorm(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
-        self.norm = keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name="norm")
+        self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
 
     def build(self, input_shape: Any) -> None:
         (shape,) = input_shapes(input_shape)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.functional.masking import masked_softmax
+from easyssl.functional.packing import Packing, pack, unpack
 from easyssl.layers.building import build_sublayer, check_positive, input_shapes, last_dim
 from easyssl.layers.dropout import Dropout
 
@@ -71,33 +72,85 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         super().build(input_shape)
 
     def call(
-        self, inputs: tf.Tensor, mask: tf.Tensor | None = None, training: bool | None = None
+        self,
+        inputs: tf.Tensor,
+        mask: tf.Tensor | None = None,
+        training: bool | None = None,
+        packing: Packing | None = None,
+        queries: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Attends.
 
         Args:
-            inputs: `[batch, seq_len, dim]`.
-            mask: bool `[batch, seq_len]`, which steps may be attended to. Defaults to None, which is all.
+            inputs: `[batch, seq_len, dim]`, or the tokens `[tokens, dim]` of a packing.
+            mask: bool `[batch, seq_len]`, which steps may be attended to. Defaults to None, which is all. A
+                packing has its own.
             training: Whether to drop attention weights. Defaults to None.
+            packing: Where the tokens are. Defaults to None.
+            queries: `[batch, dim]`, the only step of each row that gathers. Defaults to None, which is all.
+                Cannot be had with a packing.
 
         Returns:
-            `[batch, seq_len, dim]`.
+            A tensor like the inputs, or like the queries.
         """
-        scale = 1.0 / math.sqrt(inputs.shape[-1] // self.num_heads)
-        query = self._heads(
-            self.query_dense(inputs) * scale
-        )  # scaled first: the scores stay small in float16
-        key = self._heads(self.key_dense(inputs))
-        value = self._heads(self.value_dense(inputs))
-        scores = tf.einsum("bqhd,bkhd->bhqk", query, key)
+        if queries is not None:
+            return self._gather_for_one(queries, inputs, mask, training)
+        projected = tf.matmul(inputs, self._kernels(inputs.dtype)) + self._biases(inputs.dtype)
+        if packing is not None:
+            projected, mask = unpack(projected, packing), packing.mask
+        shape = tf.shape(projected)
+        heads = [shape[0], shape[1], 3, self.num_heads, self._head_dim]
+        query, key, value = tf.unstack(tf.transpose(tf.reshape(projected, heads), [2, 0, 3, 1, 4]))
+        scores = tf.matmul(query, key, transpose_b=True)
         weights = masked_softmax(scores, None if mask is None else mask[:, None, None, :])
         weights = self.weights_dropout(weights, training=training)
-        gathered = tf.einsum("bhqk,bkhd->bqhd", weights, value)
-        return self.output_dense(tf.reshape(gathered, tf.shape(inputs)))
+        gathered = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
+        gathered = tf.reshape(gathered, [shape[0], shape[1], inputs.shape[-1]])
+        return self.output_dense(gathered if packing is None else pack(gathered, packing))
 
-    def _heads(self, x: tf.Tensor) -> tf.Tensor:
-        shape = tf.shape(x)
-        return tf.reshape(x, [shape[0], shape[1], self.num_heads, x.shape[-1] // self.num_heads])
+    def _gather_for_one(
+        self, query: tf.Tensor, inputs: tf.Tensor, mask: tf.Tensor | None, training: bool | None
+    ) -> tf.Tensor:
+        """Attends from one step of each row, without a projection of every key and value.
+
+        With `q W_k^T` in place of the keys and the gathered inputs in place of the values, the cost of a step
+        of the sequence is `heads * dim` instead of `dim * dim`.
+        """
+        shape, dtype = [-1, self.num_heads, self._head_dim], inputs.dtype
+        kernels = {name: self._split_kernel(name, dtype) for name in ("key", "value")}
+        biases = {name: self._part(name, "bias", dtype) for name in ("key", "value")}
+        query = tf.reshape(self.query_dense(query) * self._scale, shape)
+        probes = tf.einsum("bhe,dhe->bhd", query, kernels["key"])
+        constant = tf.reduce_sum(query * tf.reshape(biases["key"], shape[1:]), axis=-1)
+        scores = tf.matmul(probes, inputs, transpose_b=True) + constant[:, :, None]
+        weights = masked_softmax(scores, None if mask is None else mask[:, None, :])
+        weights = self.weights_dropout(weights, training=training)
+        gathered = tf.einsum("bhd,dhe->bhe", tf.matmul(weights, inputs), kernels["value"])
+        gathered += tf.reduce_sum(weights, axis=-1, keepdims=True) * tf.reshape(biases["value"], shape[1:])
+        return self.output_dense(tf.reshape(gathered, [-1, inputs.shape[-1]]))
+
+    @property
+    def _head_dim(self) -> int:
+        return self.query_dense.units // self.num_heads
+
+    @property
+    def _scale(self) -> float:
+        return 1.0 / math.sqrt(self._head_dim)
+
+    def _kernels(self, dtype: Any) -> tf.Tensor:
+        """The kernels of query, key and value side by side; scores of a scaled query stay small in float16."""
+        query, key, value = (self._part(name, "kernel", dtype) for name in ("query", "key", "value"))
+        return tf.concat([query * self._scale, key, value], axis=1)
+
+    def _biases(self, dtype: Any) -> tf.Tensor:
+        query, key, value = (self._part(name, "bias", dtype) for name in ("query", "key", "value"))
+        return tf.concat([query * self._scale, key, value], axis=0)
+
+    def _split_kernel(self, name: str, dtype: Any) -> tf.Tensor:
+        return tf.reshape(self._part(name, "kernel", dtype), [-1, self.num_heads, self._head_dim])
+
+    def _part(self, name: str, weight: str, dtype: Any) -> tf.Tensor:
+        return tf.cast(tf.convert_to_tensor(getattr(getattr(self, f"{name}_dense"), weight)), dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the input's shape."""
