@@ -2,6 +2,7 @@
 
 from easyssl.layers.auxiliary_loss import AuxiliaryLoss
 from easyssl.layers.bst import BST
+from easyssl.layers.cluster_distillation import ClusterDistillation
 from easyssl.layers.dice import Dice
 from easyssl.layers.dropout import Dropout
 from easyssl.layers.embedding_layer import EmbeddingLayer
@@ -10,14 +11,17 @@ from easyssl.layers.encoder_block import EncoderBlock
 from easyssl.layers.feature_group import FeatureGroup
 from easyssl.layers.input_layer import InputLayer
 from easyssl.layers.mlp import MLP
+from easyssl.layers.prototype_contrast import PrototypeContrast
 from easyssl.layers.self_attention import MultiHeadSelfAttention
 from easyssl.layers.seq_augment import SeqAugment
 from easyssl.layers.seq_augment_ops import SeqAugmentOps
+from easyssl.layers.sinkhorn_clustering import SinkhornClustering
 
 __all__ = [
     "BST",
     "MLP",
     "AuxiliaryLoss",
+    "ClusterDistillation",
     "Dice",
     "Dropout",
     "EmbeddingLayer",
@@ -26,6 +30,8 @@ __all__ = [
     "FeatureGroup",
     "InputLayer",
     "MultiHeadSelfAttention",
+    "PrototypeContrast",
     "SeqAugment",
     "SeqAugmentOps",
+    "SinkhornClustering",
 ]

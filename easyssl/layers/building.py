@@ -52,6 +52,22 @@ def last_dim(shape: Shape, layer: Any) -> int:
     return int(shape[-1])
 
 
+def fit_together(*dims: int | None) -> bool:
+    """Returns whether the dimensions that are known are equal.
+
+    Args:
+        *dims: Static dimensions; None where one is not known.
+
+    Returns:
+        True if they may be one dimension.
+
+    Example:
+        >>> fit_together(8, None, 8), fit_together(8, 4)
+        (True, False)
+    """
+    return len(set(dims) - {None}) <= 1
+
+
 def build_sublayer(layer: Any, shape: Shape) -> None:
     """Builds a sublayer inside its parent's `build`, so that its weights exist and carry its name.
 

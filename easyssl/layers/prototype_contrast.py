@@ -1,0 +1,151 @@
+"""A contrastive loss that also pushes rows away from the prototypes of other clusters."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.errors import nearest
+from easyssl.functional.prototypes import check_contrast, prototype_contrast, row_weights
+from easyssl.functional.selection import first_argmax
+from easyssl.layers.building import fit_together, input_shapes
+from easyssl.losses.collect import report_loss
+from easyssl.registry import register
+
+_FALSE_NEGATIVE_MASKS = ("none", "ids")
+
+
+@register("PrototypeContrast")
+class PrototypeContrast(keras.layers.Layer):
+    """Compares two views of the same rows, with rows and prototypes as negatives.
+
+    Each view has to find the other one of its row among the views of the other rows and the prototypes that
+    the row is not assigned to; the formula is in `easyssl.functional.prototypes.prototype_contrast`. Both
+    directions are added and rows averaged. While training it is reported as `<layer name>_contrast_loss`.
+
+    A row's prototype is where its assignment is largest, the first one of several; no gradient flows through
+    that choice. Gradients reach both views, also as negatives of other rows, and the prototypes. A row counts
+    if its length is positive and neither view is zero; with fewer than two such rows the loss is exactly 0.
+    Everything is computed in float32. Under a distribution strategy negatives are those of the replica.
+
+    Args:
+        loss_weight: Factor of the loss. Defaults to 1.0.
+        temperature: Divisor of the similarities. Defaults to 0.1.
+        similarity: "cosine" or "dot". Defaults to "cosine".
+        denominator: "standard", which includes the positive, or "decoupled", which leaves it out as the S4Rec
+            paper prints it; the loss then has no lower bound. Defaults to "standard".
+        negatives: Which views of other rows are negatives: "both_views", or "other_view", only those of the
+            view that the anchor is not of. Defaults to "both_views".
+        false_negative_mask: "ids", if the last input is ids and rows of one id are no negatives of each
+            other, or "none". Defaults to "none".
+        prototype_gradient: Whether the loss moves prototypes. Defaults to True.
+        **kwargs: Keras layer arguments such as `name` and `dtype`.
+
+    Raises:
+        ValueError: For an unknown name or a temperature that is not positive.
+
+    Example:
+        >>> layer = PrototypeContrast(temperature=1.0)
+        >>> rows = tf.eye(2)  # each row is assigned to the prototype that it equals
+        >>> round(float(layer([rows, rows, rows, rows])), 4)  # 2 * log((e + 3) / e)
+        1.4873
+
+    References:
+        Wei et al., "Leave no one behind: online self-supervised self-distillation for sequential
+        recommendation", arXiv 2404.07219, equations 9 and 10.
+    """
+
+    def __init__(
+        self,
+        loss_weight: float = 1.0,
+        temperature: float = 0.1,
+        similarity: Literal["cosine", "dot"] = "cosine",
+        denominator: Literal["standard", "decoupled"] = "standard",
+        negatives: Literal["both_views", "other_view"] = "both_views",
+        false_negative_mask: Literal["none", "ids"] = "none",
+        prototype_gradient: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("autocast", False)  # the inputs arrive in the precision they were computed in
+        super().__init__(**kwargs)
+        self.loss_weight = loss_weight
+        self.temperature = temperature
+        self.similarity = similarity
+        self.denominator = denominator
+        self.negatives = negatives
+        self.false_negative_mask = false_negative_mask
+        self.prototype_gradient = prototype_gradient
+        self.supports_masking = True
+        check_contrast(similarity, temperature, denominator, negatives)
+        if false_negative_mask not in _FALSE_NEGATIVE_MASKS:
+            raise ValueError(
+                f"PrototypeContrast: unknown false_negative_mask '{false_negative_mask}'"
+                f"{nearest(false_negative_mask, _FALSE_NEGATIVE_MASKS)}"
+            )
+
+    def build(self, input_shape: Any) -> None:
+        """Checks the shapes; there are no weights."""
+        shapes = input_shapes(input_shape)
+        ranks = [len(shape) for shape in shapes]
+        ids = [1] if self.false_negative_mask == "ids" else []
+        fits = ranks in ([2, 2, 2, 2, *ids], [2, 2, 2, 2, 1, *ids])
+        if fits:
+            left, right, assignments, prototypes = shapes[:4]
+            fits = fit_together(left[1], right[1], prototypes[1])
+            fits &= fit_together(assignments[1], prototypes[0])
+        if not fits:
+            raise ValueError(
+                f"PrototypeContrast '{self.name}' takes two views [batch, dim], assignments [batch, "
+                "num_prototypes], prototypes [num_prototypes, dim], optionally lengths [batch]"
+                f"{', and ids [batch]' if ids else ''}. Received shapes: {shapes}"
+            )
+        super().build(input_shape)
+
+    def call(self, inputs: list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
+        """Computes the loss, and reports it if `training`.
+
+        Args:
+            inputs: Two views `[batch, dim]`; assignments `[batch, num_prototypes]` and prototypes
+                `[num_prototypes, dim]`, as `SinkhornClustering` gives them; optionally lengths `[batch]`;
+                with `false_negative_mask="ids"`, ids `[batch]`.
+            training: Whether to report. Defaults to None, which is False.
+
+        Returns:
+            The weighted loss, a float32 scalar.
+        """
+        left, right, assignments, prototypes, *rest = inputs
+        ids = rest.pop() if self.false_negative_mask == "ids" else None
+        loss = prototype_contrast(
+            left,
+            right,
+            prototypes if self.prototype_gradient else tf.stop_gradient(prototypes),
+            first_argmax(assignments),
+            similarity=self.similarity,
+            temperature=self.temperature,
+            denominator=self.denominator,
+            negatives=self.negatives,
+            weights=row_weights([left, right], *rest),
+            ids=ids,
+        )
+        if training:
+            report_loss(self, f"{self.name}_contrast_loss", loss, self.loss_weight)
+        return loss * self.loss_weight
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """Returns None: a scalar has no mask."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        names = (
+            "loss_weight",
+            "temperature",
+            "similarity",
+            "denominator",
+            "negatives",
+            "false_negative_mask",
+            "prototype_gradient",
+        )
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
