@@ -73,7 +73,7 @@ def write_predictions(config: Config, model: Any, files: str, output: pathlib.Pa
                     f"{raw.paths[-1]}: the column '{odd}' is not in all files, so their rows do not fit into "
                     "one file; predict them one by one"
                 )
-            writer.write(joined(raw.columns, predictions, prefix))
+            writer.write(joined(raw.columns, predictions, prefix), raw.empty)
             rows += len(raw)
         writer.close()
         if not rows:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import csv
 import pathlib
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
 
 from easyssl.errors import UsageError
 
+Arrays = Mapping[str, np.ndarray]
+_NONE: Arrays = MappingProxyType({})
+
 
 class RowWriter(Protocol):
     """Takes batches of rows; the columns of the first batch are the columns of the file."""
 
-    def write(self, columns: Mapping[str, np.ndarray]) -> None:
-        """Appends rows: name -> `[batch]` or `[batch, n]`, text as `bytes`."""
+    def write(self, columns: Arrays, empty: Arrays = _NONE) -> None:
+        """Appends rows.
+
+        Args:
+            columns: Name -> `[batch]` or `[batch, n]`, text as `bytes`.
+            empty: Name -> bool `[batch]`: cells to leave empty.
+        """
 
     def close(self) -> None:
         """Finishes the file."""
@@ -36,12 +45,13 @@ class CsvWriter:
         self._writer = csv.writer(self._file, delimiter=separator, lineterminator="\n")
         self._started = False
 
-    def write(self, columns: Mapping[str, np.ndarray]) -> None:
+    def write(self, columns: Arrays, empty: Arrays = _NONE) -> None:
         """Appends rows; see `RowWriter`."""
         if not self._started:
             self._writer.writerow(columns)
             self._started = True
-        self._writer.writerows(zip(*map(_cells, columns.values()), strict=True))
+        cells = [_cells(values, empty.get(name)) for name, values in columns.items()]
+        self._writer.writerows(zip(*cells, strict=True))
 
     def close(self) -> None:
         """Finishes the file."""
@@ -49,7 +59,7 @@ class CsvWriter:
 
 
 class ParquetWriter:
-    """Parquet; a value of several numbers is a list.
+    """Parquet; a value of several numbers is a list, and an empty cell is null.
 
     Args:
         path: The file to write.
@@ -70,9 +80,9 @@ class ParquetWriter:
         self._path = path
         self._writer: Any = None
 
-    def write(self, columns: Mapping[str, np.ndarray]) -> None:
+    def write(self, columns: Arrays, empty: Arrays = _NONE) -> None:
         """Appends rows; see `RowWriter`."""
-        arrays = {name: self._array(values) for name, values in columns.items()}
+        arrays = {name: self._array(values, empty.get(name)) for name, values in columns.items()}
         table = self._arrow.table(arrays)
         if self._writer is None:
             self._writer = self._parquet.ParquetWriter(self._path, table.schema)
@@ -83,15 +93,16 @@ class ParquetWriter:
         if self._writer is not None:
             self._writer.close()
 
-    def _array(self, values: np.ndarray) -> Any:
+    def _array(self, values: np.ndarray, empty: np.ndarray | None) -> Any:
         if values.dtype == object:
             try:
-                return self._arrow.array([v.decode("utf-8") for v in values], self._arrow.string())
+                texts = np.array([v.decode("utf-8") for v in values], object)
+                return self._arrow.array(texts, self._arrow.string(), mask=empty)
             except UnicodeDecodeError as error:
                 raise UsageError(
                     f"the cell {error.object!r:.60} is not UTF-8, as Parquet text has to be; name a .csv file"
                 ) from error
-        return self._arrow.array(values if values.ndim == 1 else list(values))
+        return self._arrow.array(values, mask=empty) if values.ndim == 1 else self._arrow.array(list(values))
 
 
 def joined(
@@ -113,9 +124,13 @@ def joined(
     return rows
 
 
-def _cells(values: np.ndarray) -> list[Any]:
+def _cells(values: np.ndarray, empty: np.ndarray | None) -> list[str]:
     if values.dtype == object:
-        return [v.decode("utf-8", "surrogateescape") for v in values]
-    if values.ndim > 1:
-        return ["|".join(row) for row in values.reshape(len(values), -1).astype(str)]
-    return values.astype(str).tolist()  # the shortest text that reads back as the same number
+        texts = [v.decode("utf-8", "surrogateescape") for v in values]
+    elif values.ndim > 1:
+        texts = ["|".join(row) for row in values.reshape(len(values), -1).astype(str)]
+    else:
+        texts = values.astype(str).tolist()  # the shortest text that reads back as the same number
+    for place in () if empty is None else np.flatnonzero(empty):
+        texts[place] = ""
+    return texts

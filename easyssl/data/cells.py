@@ -63,6 +63,16 @@ def convert(cells: Sequence[bytes], column: Column) -> tuple[np.ndarray, list[Ba
     return _convert_each(cells, column)
 
 
+def empty_cells(cells: Sequence[bytes], column: Column) -> np.ndarray | None:
+    """Returns which cells are empty and get another value from `convert`; None if there are none.
+
+    Without `Column.mark_empty` nobody asks, and the answer is None as well.
+    """
+    if not column.mark_empty or (column.type == "STRING" and not column.default) or b"" not in cells:
+        return None
+    return np.fromiter((not cell for cell in cells), bool, len(cells))
+
+
 def check_default(column: Column) -> None:
     """Checks that the column's default is a value of its type.
 

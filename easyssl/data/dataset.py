@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,12 +34,14 @@ class RawBatch:
         lines: Line or record number of each row, `[batch]` int64.
         paths: File of each row, `[batch]` object array of str.
         cursor: The position after this batch.
+        empty: Name to bool `[batch]`: cells that were empty and hold another value instead, see `rows.Chunk`.
     """
 
     columns: Mapping[str, np.ndarray]
     lines: np.ndarray
     paths: np.ndarray
     cursor: Cursor
+    empty: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -65,6 +68,8 @@ class Dataset:
         num_workers: How many workers share the rows.
         file_shard: Whether workers split the files instead; each then reads only its own.
         bad_rows: Takes malformed rows; by default the first one raises.
+        targets: Columns in which an empty cell is worth a warning: labels and weights.
+        warn: Called with the warning, once for each of them; by default it goes to stderr.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -90,6 +95,8 @@ class Dataset:
         num_workers: int = 1,
         file_shard: bool = False,
         bad_rows: BadRows | None = None,
+        targets: Collection[str] = (),
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size should be at least 1. Received: batch_size={batch_size}")
@@ -113,6 +120,8 @@ class Dataset:
         self.num_workers = num_workers
         self.file_shard = file_shard
         self.bad_rows = BadRows() if bad_rows is None else bad_rows
+        self._watched = set(targets)
+        self._warn = _to_stderr if warn is None else warn
         self._min_rows = max(1, shuffle_buffer_size) if shuffle else 1
 
     def batches(self, cursor: Cursor | None = None) -> Iterator[RawBatch]:
@@ -174,6 +183,7 @@ class Dataset:
         any_rows = start.rows > 0
         for window in read_windows(self.reader, files, start, self._min_rows, self.bad_rows):
             any_rows = True
+            self._watch(window)
             order = self._order(window, cursor.epoch)
             taken = min(skip, len(order))
             skip -= taken
@@ -202,10 +212,29 @@ class Dataset:
             order = order[(self.worker_index - window.start.rows) % self.num_workers :: self.num_workers]
         return order
 
+    def _watch(self, window: Window) -> None:
+        """Warns about the first empty cells of a label or weight."""
+        for name in sorted(self._watched & set(window.rows.empty)):
+            places = np.flatnonzero(window.rows.empty[name])
+            if not len(places):
+                continue
+            self._watched.discard(name)
+            rows, first = window.rows, places[0]
+            self._warn(
+                f"{rows.paths[first]}:{rows.lines[first]}: column '{name}' is empty, here and in all in "
+                f"{len(places)} of {len(rows)} rows; an empty label or weight counts as 0; write a value, or "
+                "set default_val if that is meant"
+            )
+
     def _raise_empty(self) -> None:
         found = f"{'has' if len(self.files) == 1 else 'have'} no"
         found += f" good rows ({self.bad_rows.total} malformed)" if self.bad_rows.total else " rows"
         raise DataError(f"{_listed(self.files)} {found}, expected at least one")
+
+
+def _to_stderr(text: str) -> None:
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""  # a progress line may stand there
+    sys.stderr.write(f"{clear}warning: {text}\n")
 
 
 def _advance(cursor: Cursor, rows: int, window: Window, taken: int, count: int) -> Cursor:
@@ -216,7 +245,7 @@ def _advance(cursor: Cursor, rows: int, window: Window, taken: int, count: int) 
 
 def _batch(pieces: Sequence[Rows], cursor: Cursor) -> RawBatch:
     rows = concatenate(pieces)
-    return RawBatch(rows.columns, rows.lines, rows.paths, cursor)
+    return RawBatch(rows.columns, rows.lines, rows.paths, cursor, rows.empty)
 
 
 def _listed(files: Sequence[str]) -> str:
@@ -289,4 +318,5 @@ def dataset_from_config(
         num_workers=num_workers,
         file_shard=data.file_shard,
         bad_rows=from_config.bad_rows_from_config(config, quarantine),
+        targets=() if mode == "predict" else [*data.label_fields, data.sample_weight],
     )

@@ -44,7 +44,8 @@ def columns_from_config(
             column's type, or a label or the weight is not among them.
     """
     data = config.message.data_config
-    optional = {*data.label_fields, data.sample_weight} if mode == "predict" else set()
+    targets = {*data.label_fields, data.sample_weight}
+    optional = targets if mode == "predict" else set()
     columns: dict[str, Column] = {}
     for index, field in enumerate(data.input_fields):
         place = f"data_config.input_fields[{index}]"
@@ -59,7 +60,9 @@ def columns_from_config(
                 .enum_type.values_by_number[field.input_type]
             )
             required = name not in optional if needed is None else name in needed
-            column = Column(name, kind.name, field.default_val, required)
+            # Blank cells stay blank in predictions; a blank label would silently count as 0.
+            mark = mode == "predict" or (name in targets and not field.default_val)
+            column = Column(name, kind.name, field.default_val, required, mark)
             try:
                 check_default(column)
             except ValueError as error:

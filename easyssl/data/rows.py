@@ -27,6 +27,7 @@ class Column:
         type: A key of `DTYPES`.
         default: Text of the value for empty cells; `""` stands for the zero of the type (`b""`, 0, False).
         required: False if a file may lack the column altogether, as labels may while predicting.
+        mark_empty: Whether readers tell for which empty cells a value stands in.
 
     Raises:
         ValueError: If the type is unknown.
@@ -40,6 +41,7 @@ class Column:
     type: str = "STRING"
     default: str = ""
     required: bool = True
+    mark_empty: bool = False
 
     def __post_init__(self) -> None:
         if self.type not in DTYPES:
@@ -78,6 +80,8 @@ class Chunk:
         start: Where the chunk begins in the file.
         end: Where the next chunk begins. Reading again from `end` gives the same following chunks as
             reading on.
+        empty: Name to bool array `[rows]`: the cells of columns with `mark_empty` that were empty and hold
+            another value instead, a default or 0. Columns without such cells may be left out.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -85,9 +89,15 @@ class Chunk:
     path: str
     start: Position
     end: Position
+    empty: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
+
+
+def keep_rows(columns: Mapping[str, np.ndarray], keep: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns the rows of each column that a mask or a list of places chooses."""
+    return {name: values[keep] for name, values in columns.items()}
 
 
 def object_array(values: Sequence[bytes]) -> np.ndarray:

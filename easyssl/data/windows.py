@@ -10,7 +10,7 @@ import numpy as np
 from easyssl.data.cursor import WindowStart
 from easyssl.data.quarantine import BadRows
 from easyssl.data.readers import Reader
-from easyssl.data.rows import Chunk, Position
+from easyssl.data.rows import Chunk, Position, keep_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,19 +21,21 @@ class Rows:
         columns: Name to array `[rows]`.
         lines: Line or record number of each, `[rows]` int64.
         paths: File of each, `[rows]` object array of str.
+        empty: See `Chunk.empty`.
     """
 
     columns: Mapping[str, np.ndarray]
     lines: np.ndarray
     paths: np.ndarray
+    empty: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.lines)
 
     def take(self, indices: np.ndarray) -> Rows:
         """Returns the rows at `indices`, in their order."""
-        columns = {name: values[indices] for name, values in self.columns.items()}
-        return Rows(columns, self.lines[indices], self.paths[indices])
+        columns, empty = keep_rows(self.columns, indices), keep_rows(self.empty, indices)
+        return Rows(columns, self.lines[indices], self.paths[indices], empty)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +58,16 @@ def concatenate(pieces: Sequence[Rows]) -> Rows:
     if len(pieces) == 1:
         return pieces[0]
     names = [name for name in pieces[0].columns if all(name in piece.columns for piece in pieces)]
+    marked = dict.fromkeys(name for piece in pieces for name in piece.empty if name in names)
+    none = [np.zeros(len(piece), bool) for piece in pieces]
     return Rows(
         {name: np.concatenate([piece.columns[name] for piece in pieces]) for name in names},
         np.concatenate([piece.lines for piece in pieces]),
         np.concatenate([piece.paths for piece in pieces]),
+        {
+            name: np.concatenate([p.empty.get(name, zeros) for p, zeros in zip(pieces, none, strict=True)])
+            for name in marked
+        },
     )
 
 
@@ -104,7 +112,7 @@ def _rows(chunks: Sequence[Chunk]) -> Rows:
     for chunk in chunks:
         paths = np.empty(len(chunk), object)
         paths[:] = chunk.path
-        pieces.append(Rows(chunk.columns, chunk.lines, paths))
+        pieces.append(Rows(chunk.columns, chunk.lines, paths, chunk.empty))
     return concatenate(pieces)
 
 

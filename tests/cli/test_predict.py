@@ -12,9 +12,7 @@ def score(easyssl, trained, tmp_path):
     def run(text, *words, name="new.csv"):
         given, output = tmp_path / name, tmp_path / "scored.csv"
         given.write_text(text)
-        code, _, err = easyssl(
-            "predict", trained / "my.config", "--input", given, "--output", output, *words
-        )
+        code, _, err = easyssl("predict", trained / "my.config", "--input", given, "--output", output, *words)
         if not output.exists():
             return code, [], err
         with output.open(newline="") as file:
@@ -40,6 +38,20 @@ def test_any_other_number_of_columns_is_answered_with_both_numbers(score):
     code, _, err = score("u1,3\n")
     assert code == 2
     assert "2 columns, expected 5: 'u1,3'; a file may also have 4 without 'clk', in all of its rows" in err
+
+
+def test_blank_cells_stay_blank(score):
+    text = ",u1,,0.50,\n,,4,,i3\n"
+    code, rows, err = score(text)
+    assert code == 0, err
+    columns = ["clk", "user_id", "age", "price", "hist"]
+    assert [[row[name] for name in columns] for row in rows] == [
+        ["", "u1", "", "0.5", ""],
+        ["", "", "4", "", "i3"],
+    ]
+    code, filled, err = score(text.replace("u1,,", "u1,3,"))  # the default of age
+    assert [row["logits"] for row in filled] == [row["logits"] for row in rows]
+    assert "warning" not in err
 
 
 NAMED = [

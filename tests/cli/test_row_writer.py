@@ -66,6 +66,41 @@ def test_parquet_round_trip(tmp_path):
     np.testing.assert_array_equal(np.array(table["logits"], np.float32), np.tile(rows["logits"], (2, 1)))
 
 
+EMPTY = {"text": np.array([True, False]), "id": np.array([False, True]), "flag": np.array([True, True])}
+
+
+def with_empty_cells():
+    return {
+        "text": object_array([b"nobody", b"ann"]),
+        "id": np.array([7, 0]),
+        "flag": np.array([False, False]),
+        "probs": np.array([0.5, 0.25], np.float32),
+    }
+
+
+def test_empty_cells_stay_empty_in_csv(tmp_path):
+    writer = CsvWriter(tmp_path / "out.csv", ",")
+    writer.write(with_empty_cells(), EMPTY)
+    writer.close()
+    assert (tmp_path / "out.csv").read_text() == "text,id,flag,probs\n,7,,0.5\nann,,,0.25\n"
+
+
+def test_empty_cells_are_null_in_parquet(tmp_path):
+    writer = ParquetWriter(tmp_path / "out.parquet")
+    writer.write(with_empty_cells(), EMPTY)
+    writer.write(with_empty_cells())
+    writer.close()
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    assert [str(field.type) for field in table.schema] == ["string", "int64", "bool", "float"]
+    assert table.slice(0, 2).to_pydict() == {
+        "text": [None, "ann"],
+        "id": [7, None],
+        "flag": [None, None],
+        "probs": [0.5, 0.25],
+    }
+    assert table.slice(2).to_pydict()["id"] == [7, 0]
+
+
 def test_parquet_refuses_text_that_is_not_utf8(tmp_path):
     with pytest.raises(UsageError, match="is not UTF-8, .* name a .csv file"):
         ParquetWriter(tmp_path / "out.parquet").write({"text": object_array([b"\xff"])})

@@ -179,6 +179,32 @@ def test_a_cursor_of_other_data_is_refused(tmp_path):
         next(make(files, **settings).batches(cursor))
 
 
+def test_marks_of_empty_cells_stay_with_their_rows(tmp_path):
+    """Whatever shuffling and batching do, across files of which only one has empty cells."""
+    (tmp_path / "a.csv").write_text("".join(f"{n},{n if n % 3 else ''}\n" for n in range(30)))
+    (tmp_path / "b.csv").write_text("".join(f"{n},{n}\n" for n in range(30, 45)))
+    columns = [Column("id", "INT64"), Column("clk", "INT64", mark_empty=True)]
+    reader = CsvReader(columns, block_size=60)
+    files = [str(tmp_path / name) for name in ("a.csv", "b.csv")]
+    dataset = Dataset(reader, files, 7, shuffle=True, shuffle_buffer_size=20)
+    empty = {}
+    for batch in dataset.batches():
+        marks = batch.empty.get("clk", np.zeros(len(batch), bool))
+        empty |= dict(zip(batch.columns["id"].tolist(), marks.tolist(), strict=True))
+    assert empty == {n: n < 30 and n % 3 == 0 for n in range(45)}
+
+
+def test_empty_labels_are_told_once(tmp_path):
+    (tmp_path / "a.csv").write_text("0,1\n1,\n2,\n")
+    columns = [Column("id", "INT64", mark_empty=True), Column("clk", "INT64", mark_empty=True)]
+    said = []
+    path = str(tmp_path / "a.csv")
+    dataset = Dataset(CsvReader(columns), [path], 2, num_epochs=3, targets=["clk"], warn=said.append)
+    assert len(list(dataset.batches())) == 6
+    (text,) = said
+    assert text.startswith(f"{path}:2: column 'clk' is empty, here and in all in 2 of 3 rows; ")
+
+
 def test_no_rows_is_an_error(tmp_path):
     empty, _ = write_files(tmp_path, [0, 0])
     with pytest.raises(DataError, match=r"part-0.csv and 1 more file have no rows, expected at least one"):

@@ -110,6 +110,24 @@ def test_only_needed_columns_must_be_in_a_file_with_names(files):
         list(dataset_from_config(given, "predict", str(files / "new.csv")).batches())
 
 
+@pytest.mark.parametrize(
+    ("kind", "default", "mode", "warned"),
+    [
+        ("INT32", "", "train", True),
+        ("INT32", "", "evaluate", True),
+        ("INT32", "0", "train", False),
+        ("INT32", "", "predict", False),
+    ],
+)
+def test_an_empty_label_is_told_unless_it_has_a_default(files, capsys, kind, default, mode, warned):
+    text = config_text("num_epochs: 1").replace("INT32 }", f'{kind} default_val: "{default}" }}', 1)
+    (files / "new.csv").write_text("1,ann,1\n,bob,\n")
+    given = parse_config(text, str(files / "x.config"))
+    batch = next(dataset_from_config(given, mode, str(files / "new.csv")).batches())
+    assert sorted(batch.columns["label"].tolist()) == [0, 1]
+    assert ("new.csv:2: column 'label' is empty" in capsys.readouterr().err) == warned
+
+
 def test_csv_options(files):
     with gzip.open(files / "train.csv.gz", "wt") as handle:
         handle.write('price\tuser\tmore\tlabel\n1\t"a\tb"\tx\t1\n')

@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 
-from easyssl.data.cells import check_default, convert
+from easyssl.data.cells import check_default, convert, empty_cells
 from easyssl.data.files import ByteStream, compression_of
 from easyssl.data.quarantine import BadRows, shown
 from easyssl.data.readers.csv_split import BadRow, Rows, split_block, split_header
-from easyssl.data.rows import START, Chunk, Column, Position, select_columns
+from easyssl.data.rows import START, Chunk, Column, Position, keep_rows, select_columns
 from easyssl.errors import DataError, nearest
 
 # A row longer than this is malformed, so that a missing line feed or closing quote cannot fill the memory.
@@ -138,6 +138,7 @@ class CsvReader:
 
     def _convert(self, rows: Rows, layout: _Layout, path: str, start: Position, bad_rows: BadRows) -> Chunk:
         columns = {}
+        empty = {}
         bad = [
             dataclasses.replace(row, detail=row.detail + layout.hint) if row.reason == "column_count" else row
             for row in rows.bad
@@ -145,6 +146,9 @@ class CsvReader:
         keep = np.ones(len(rows.lines), bool)
         for column, place in layout.columns:
             columns[column.name], bad_cells = convert(rows.cells[place], column)
+            marks = empty_cells(rows.cells[place], column)
+            if marks is not None:
+                empty[column.name] = marks
             for index, reason, detail in bad_cells:
                 if keep[index]:
                     keep[index] = False
@@ -154,9 +158,9 @@ class CsvReader:
             bad_rows.add(path, row.line, row.reason, row.text, row.detail)
         lines = rows.lines
         if not keep.all():
-            columns = {name: values[keep] for name, values in columns.items()}
-            lines = lines[keep]
-        return Chunk(columns, lines, path, start, Position(start.offset + rows.consumed, rows.end_line))
+            columns, empty, lines = keep_rows(columns, keep), keep_rows(empty, keep), lines[keep]
+        end = Position(start.offset + rows.consumed, rows.end_line)
+        return Chunk(columns, lines, path, start, end, empty)
 
     def _read_layout(self, stream: ByteStream) -> _Layout:
         """Reads header and width from the beginning of the file."""
@@ -217,9 +221,7 @@ class CsvReader:
         return _Layout(tuple(kept), len(names), end)
 
 
-def _layouts(
-    columns: Sequence[Column], may_lack: Sequence[Collection[str]]
-) -> dict[int, tuple[Column, ...]]:
+def _layouts(columns: Sequence[Column], may_lack: Sequence[Collection[str]]) -> dict[int, tuple[Column, ...]]:
     """Returns the columns of a file without a header by their number, all columns first."""
     layouts = {len(columns): tuple(columns)}
     for names in may_lack:

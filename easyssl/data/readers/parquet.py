@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from easyssl.data.cells import check_default, convert
 from easyssl.data.quarantine import BadRows
-from easyssl.data.rows import START, Chunk, Column, Position, object_array, select_columns
+from easyssl.data.rows import (
+    START,
+    Chunk,
+    Column,
+    Position,
+    keep_rows,
+    object_array,
+    select_columns,
+)
 from easyssl.errors import DataError, UsageError, nearest
 
 if TYPE_CHECKING:
@@ -24,6 +32,16 @@ _ACCEPTED = {
     "FLOAT": ("numbers", "whole numbers"),
     "DOUBLE": ("numbers", "whole numbers"),
 }
+
+
+class _Converted(NamedTuple):
+    """A column: values, malformed rows, their reason, what was expected of them, and empty cells."""
+
+    values: np.ndarray
+    bad: np.ndarray
+    reason: str
+    expected: str
+    empty: np.ndarray
 
 
 class ParquetReader:
@@ -113,15 +131,17 @@ class ParquetReader:
         self, batch: Any, columns: Sequence[Column], path: str, first: int, bad_rows: BadRows
     ) -> Chunk:
         values = {}
+        empty = {}
         malformed: dict[int, tuple[str, str]] = {}
         for column in columns:
-            array, bad, reason, expected = self._convert(batch.column(column.name), column)
-            values[column.name] = array
-            for index in np.flatnonzero(bad).tolist():
+            converted = self._convert(batch.column(column.name), column)
+            values[column.name] = converted.values
+            if column.mark_empty:
+                empty[column.name] = converted.empty
+            for index in np.flatnonzero(converted.bad).tolist():
                 found = batch.column(column.name)[index].as_py()
-                malformed.setdefault(
-                    int(index), (reason, f"column '{column.name}' holds {found!r}, expected {expected}")
-                )
+                detail = f"column '{column.name}' holds {found!r}, expected {converted.expected}"
+                malformed.setdefault(int(index), (converted.reason, detail))
         for index, (reason, detail) in sorted(malformed.items()):
             text = repr({column.name: batch.column(column.name)[index].as_py() for column in columns})
             bad_rows.add(path, first + index + 1, reason, text, detail)
@@ -129,34 +149,31 @@ class ParquetReader:
         if malformed:
             keep = np.ones(len(lines), bool)
             keep[list(malformed)] = False
-            values = {name: array[keep] for name, array in values.items()}
-            lines = lines[keep]
+            values, empty, lines = keep_rows(values, keep), keep_rows(empty, keep), lines[keep]
         start, end = Position(first, first + 1), Position(first + batch.num_rows, first + batch.num_rows + 1)
-        return Chunk(values, lines, path, start, end)
+        return Chunk(values, lines, path, start, end, empty)
 
-    def _convert(self, array: pyarrow.Array, column: Column) -> tuple[np.ndarray, np.ndarray, str, str]:
-        """Returns values, a mask of malformed rows, their reason, and what was expected of them."""
+    def _convert(self, array: pyarrow.Array, column: Column) -> _Converted:
         types, compute = self._pyarrow.types, self._pyarrow.compute
         good = np.zeros(len(array), bool)
         if types.is_dictionary(array.type):
             array = array.dictionary_decode()
         default = convert([b""], column)[0][0]
         if types.is_list(array.type) or types.is_large_list(array.type):
-            return (
-                *self._join(array, self._list_separators[column.name], default),
-                "separator_in_item",
-                (f"items without the separator {self._list_separators[column.name]!r}"),
-            )
+            separator = self._list_separators[column.name]
+            texts, bad = self._join(array, separator)
+            expected = f"items without the separator {separator!r}"
+            return _filled(texts, default, bad, "separator_in_item", expected)
         if column.type == "STRING":
             kind = self._pyarrow.large_string() if types.is_integer(array.type) else array.type
             array = array.cast(kind).cast(self._pyarrow.large_binary())
-            cells = [cell or default for cell in array.to_pylist()]
-            return object_array(cells), good, "", ""
+            return _filled([cell or b"" for cell in array.to_pylist()], default, good)
+        missing = array.is_null().to_numpy(zero_copy_only=False)
         if column.type == "BOOL":
-            return compute.fill_null(array, bool(default)).to_numpy(zero_copy_only=False), good, "", ""
+            flags = compute.fill_null(array, bool(default)).to_numpy(zero_copy_only=False)
+            return _Converted(flags, good, "", "", missing)
         if types.is_boolean(array.type):
             array = array.cast(self._pyarrow.int8())
-        missing = array.is_null().to_numpy(zero_copy_only=False)
         stored = compute.fill_null(array, 0).to_numpy(zero_copy_only=False)
         if column.dtype.kind == "i":
             limits = np.iinfo(column.dtype)
@@ -169,18 +186,18 @@ class ParquetReader:
             bad = ~np.isfinite(result)
             reason, expected = "non_finite", f"{column.type} that is finite"
         result[missing] = default
-        return result, bad & ~missing, reason, expected
+        return _Converted(result, bad & ~missing, reason, expected, missing)
 
-    def _join(self, array: Any, separator: str, default: bytes) -> tuple[np.ndarray, np.ndarray]:
+    def _join(self, array: Any, separator: str) -> tuple[list[bytes], np.ndarray]:
         """Returns lists as text, and a mask of those with an item that has the separator in it."""
         byte_separator = separator.encode()
-        values = np.empty(len(array), object)
+        cells = []
         bad = np.zeros(len(array), bool)
         for index, items in enumerate(array.to_pylist()):
             texts = [_item_text(item) for item in items or ()]
             bad[index] = any(byte_separator in text for text in texts)
-            values[index] = byte_separator.join(texts) or default
-        return values, bad
+            cells.append(byte_separator.join(texts))
+        return cells, bad
 
     def _check_schema(self, path: str, schema: Any) -> list[Column]:
         """Returns the columns that the file has."""
@@ -214,6 +231,14 @@ class ParquetReader:
                 "but no single separator is known to join its items; give all features that read it the same"
             )
         return ""
+
+
+def _filled(
+    cells: list[bytes], default: bytes, bad: np.ndarray, reason: str = "", expected: str = ""
+) -> _Converted:
+    """Returns text cells with the default in the place of empty ones."""
+    empty = np.fromiter((not cell and bool(default) for cell in cells), bool, len(cells))
+    return _Converted(object_array([cell or default for cell in cells]), bad, reason, expected, empty)
 
 
 def _family(types: Any, kind: Any) -> str:

@@ -12,7 +12,7 @@ from easyssl.data.files import ByteStream, compression_of
 from easyssl.data.quarantine import BadRows
 from easyssl.data.readers.examples import parse_examples
 from easyssl.data.readers.record_frames import HEADER, Frames, find_frames, find_header
-from easyssl.data.rows import START, Chunk, Column, Position, select_columns
+from easyssl.data.rows import START, Chunk, Column, Position, keep_rows, select_columns
 from easyssl.errors import DataError, nearest
 
 
@@ -109,7 +109,7 @@ class TFRecordReader:
     ) -> Chunk:
         lines = np.arange(start.line, end.line)
         records = [frames.record(buffer, index) for index in np.flatnonzero(frames.intact).tolist()]
-        values, bad = parse_examples(records, columns)
+        values, empty, bad = parse_examples(records, columns)
         numbers = lines[frames.intact]
         malformed = [(int(numbers[index]), reason, records[index], detail) for index, reason, detail in bad]
         for index in np.flatnonzero(~frames.intact).tolist():
@@ -119,7 +119,7 @@ class TFRecordReader:
             bad_rows.add(path, line, reason, text, detail)
         keep = np.ones(len(records), bool)
         keep[[index for index, _, _ in bad]] = False
-        return Chunk({name: array[keep] for name, array in values.items()}, numbers[keep], path, start, end)
+        return Chunk(keep_rows(values, keep), numbers[keep], path, start, end, keep_rows(empty, keep))
 
     def _present_columns(self, stream: ByteStream) -> list[Column]:
         """Returns the columns that the first records have; a misspelt name would else read as empty cells."""

@@ -279,6 +279,22 @@ def test_optional_label_may_be_missing_in_the_header(tmp_path):
     assert read(path, CsvReader(LABELLED, with_header=True))[0] == [(7, b"ann", 1.0)]
 
 
+def test_empty_cells_are_marked_where_a_value_stands_in(tmp_path):
+    columns = [
+        Column("age", "INT32", default="-1", mark_empty=True),
+        Column("name", mark_empty=True),
+        Column("city", default="none", mark_empty=True),
+        Column("price", "FLOAT"),
+    ]
+    path = write(tmp_path, b",ann,,\nx,,,\n2,,rome,1\n")
+    ((chunk,),) = (read(path, CsvReader(columns), BadRows("skip", 1))[2],)
+    assert {name: marks.tolist() for name, marks in chunk.empty.items()} == {
+        "age": [True, False],
+        "city": [True, False],
+    }
+    assert chunk.columns["age"].tolist() == [-1, 2]
+
+
 def test_columns_that_are_not_selected_are_not_checked(tmp_path):
     path = write(tmp_path, b"oops,ann,1\n2,bob,2\n")
     rows, _, chunks = read(path, CsvReader(COLUMNS, select=["price", "name"]))

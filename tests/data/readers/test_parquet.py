@@ -139,6 +139,35 @@ def test_lists_are_joined(tmp_path):
     ]
 
 
+def test_empty_cells_are_marked_where_a_value_stands_in(tmp_path):
+    table = {
+        "age": pa.array([1, None, 2], pa.int32()),
+        "new": pa.array([None, True, None]),
+        "name": ["", "ann", None],
+        "tags": [["a"], [], None],
+        "plain": [None, "", "b"],
+        "price": pa.array([None, None, 1e40], pa.float64()),
+    }
+    columns = [
+        Column("age", "INT32", mark_empty=True),
+        Column("new", "BOOL", mark_empty=True),
+        Column("name", default="nobody", mark_empty=True),
+        Column("tags", default="-", mark_empty=True),
+        Column("plain", mark_empty=True),
+        Column("price", "FLOAT"),
+    ]
+    path = write(tmp_path / "rows.parquet", table)
+    reader = ParquetReader(columns, list_separators={"tags": "|"})
+    chunk = read(path, reader, BadRows("skip", 1))[2][0]
+    assert {name: marks.tolist() for name, marks in chunk.empty.items()} == {
+        "age": [False, True],
+        "new": [True, False],
+        "name": [True, False],
+        "tags": [False, True],
+        "plain": [False, False],
+    }
+
+
 def test_a_missing_column(tmp_path):
     path = write(tmp_path / "rows.parquet", {"age": [1]})
     with pytest.raises(DataError, match=r"rows.parquet: there is no column 'agee'; did you mean 'age'\?"):

@@ -1,5 +1,6 @@
 """Checks the TFRecord reader on files that TensorFlow wrote and that were then damaged."""
 
+import dataclasses
 import json
 import struct
 
@@ -245,9 +246,16 @@ values = st.fixed_dictionaries(
 @given(st.lists(values, min_size=1, max_size=5))
 def test_records_one_by_one_are_read_as_in_a_block(records):
     serialized = [example(**record) for record in records]
-    block, bad_block = examples.parse_examples(serialized, COLUMNS)
-    alone, bad_alone = examples._parse_each(serialized, COLUMNS)
-    assert not bad_block and not bad_alone
+    columns = [dataclasses.replace(column, mark_empty=True) for column in COLUMNS]
+    for kind in (COLUMNS, columns):
+        block, empty, bad_block = examples.parse_examples(serialized, kind)
+        alone, empty_alone, bad_alone = examples._parse_each(serialized, kind)
+        assert not bad_block and not bad_alone
+        assert {n: m.tolist() for n, m in empty.items()} == {n: m.tolist() for n, m in empty_alone.items()}
+    for column in columns:
+        if column.type != "STRING":
+            absent = [record.get(column.name) in (None, []) for record in records]
+            assert empty[column.name].tolist() == absent
     for column in COLUMNS:
         assert block[column.name].tolist() == alone[column.name].tolist()
         assert block[column.name].dtype == alone[column.name].dtype == column.dtype
