@@ -14,9 +14,9 @@ DESCRIPTION = """\
 Scores the rows of files in the config's format and writes them, in the same order, with predictions added.
 
 The output has a header: the config's columns as they were read (empty cells stay empty), then probs,
-logits or whatever the model predicts. Label columns may be absent (from CSV without a header only all of them), and where columns
-have names, those that no feature reads as well. Ids that training never saw are fine. The output file
-appears once it is complete.
+logits or whatever the model predicts. Label columns may be absent (from CSV without a header only all of
+them), and where columns have names, those that no feature reads as well. Ids that training never saw are
+fine. The output file appears once it is complete.
 """
 EPILOG = """\
 examples:
