@@ -214,7 +214,8 @@ class _OneStep(keras.Model):
             floating = [tf.cast(x, tf.float32) for x in outputs if x.dtype.is_floating]
             # A linear term, so that outputs of mean square 1, as of a normalisation, have gradients too.
             losses = [tf.reduce_mean(tf.square(x) + x) for x in floating]
-            loss = tf.add_n([*losses, *self.losses])
+            # The 0 is for layers that output nothing but integers.
+            loss = tf.add_n([tf.constant(0.0), *losses, *self.losses])
         variables = self.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.unreached = tuple(

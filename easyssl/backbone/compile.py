@@ -68,6 +68,7 @@ class Backbone(keras.layers.Layer):
         self.block_shapes: Mapping[str, str] = MappingProxyType({})
         """Output shape of every block, by `block` or `package/block`, once the config was checked."""
         self._error = config.error
+        self._resolve = config.resolve_path
         self._kernel_l2 = kernel_l2
         self._embedding_l2 = embedding_l2
         self.lookups = GroupLookups(
@@ -171,7 +172,7 @@ class Backbone(keras.layers.Layer):
         count = {"recurrent": plan.num_steps, "repeat": plan.num_repeat}.get(plan.kind)
         suffixes = [""] if count is None else [f"_{i}" for i in range(count)]
         return [
-            instantiate.make_layer(plan, self._kernel_l2, self._policy, self._error, suffix)
+            instantiate.make_layer(plan, self._kernel_l2, self._policy, self._error, suffix, self._resolve)
             for suffix in suffixes
         ]
 

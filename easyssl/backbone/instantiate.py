@@ -15,10 +15,16 @@ from easyssl.backbone.plan import LayerPlan
 from easyssl.errors import ConfigError, nearest
 
 ErrorAt = Callable[[str, str], ConfigError]
+ResolvePath = Callable[[str, str], str]
 
 
 def make_layer(
-    plan: LayerPlan, kernel_l2: float, dtype: Any, error: ErrorAt, suffix: str = ""
+    plan: LayerPlan,
+    kernel_l2: float,
+    dtype: Any,
+    error: ErrorAt,
+    suffix: str = "",
+    resolve: ResolvePath | None = None,
 ) -> keras.layers.Layer:
     """Makes the Keras layer that a plan names.
 
@@ -29,6 +35,9 @@ def make_layer(
         dtype: The dtype policy of the layer.
         error: Makes a `ConfigError` from a field path and a text.
         suffix: Appended to the layer's name, such as `_0` for a repeated layer.
+        resolve: Turns a file name and the path of its field into an absolute file name. It is applied to the
+            texts of those parameters that a class of ours lists in `file_parameters`. Defaults to None, which
+            leaves names as they are.
 
     Returns:
         A layer named like its block.
@@ -42,6 +51,9 @@ def make_layer(
         raise error(f"{plan.path}.class_name", str(e.args[0])) from None
     kwargs = dict(plan.kwargs)
     own = plan.class_name in registry.registered()
+    for name in getattr(cls, "file_parameters", ()) if own and resolve is not None else ():
+        if isinstance(kwargs.get(name), str):
+            kwargs[name] = resolve(kwargs[name], f"{plan.params_path}.{name}")
     if own and kernel_l2 > 0 and "kernel_regularizer" in inspect.signature(cls).parameters:
         kwargs.setdefault("kernel_regularizer", keras.regularizers.L2(kernel_l2 / 2))
     if not own:

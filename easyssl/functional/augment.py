@@ -1,140 +1,242 @@
-"""Crop, mask and reorder of sequences, for a whole batch at once.
+"""Augmented views of sequences, for a whole batch at once.
 
-The three operators of CL4SRec (Xie et al., "Contrastive learning for sequential recommendation",
-arXiv 2010.14395). Each is a choice of positions, computed from lengths and uniform random numbers, so nothing
-here loops over rows. Lengths are right-padded lengths: step t of row b is valid where t < lengths[b].
+The operators of CL4SRec (Xie et al., "Contrastive learning for sequential recommendation", arXiv 2010.14395)
+and those that later methods add. What happens to a row is chosen once (`draw_change`) and then done to every
+sequence of the row alike (`apply_change`), so that an item and its features stay together. Nothing here loops
+over rows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
 import tensorflow as tf
 
-from easyssl.functional.masking import length_mask
+from easyssl.functional import augment_operators as operators
+from easyssl.functional.augment_operators import floor_share, slot_count
 from easyssl.functional.random import uniform
 
 
-def floor_share(lengths: tf.Tensor, rate: float) -> tf.Tensor:
-    """Returns `floor(rate * length)` as int32.
+@dataclass(frozen=True)
+class AugmentRates:
+    """How strongly each operator acts; the defaults disable it.
 
-    The product is taken in float64: in float32, 0.29 * 100 rounds up to 29.
-
-    Args:
-        lengths: int `[batch]`.
-        rate: Share in [0, 1].
-
-    Returns:
-        int32 `[batch]`.
-
-    Example:
-        >>> floor_share(tf.constant([100, 5, 0]), 0.29).numpy().tolist()
-        [28, 1, 0]
+    Attributes:
+        crop_rate: Share of the steps that a crop keeps.
+        mask_rate: Share of the steps that a mask replaces.
+        reorder_rate: Share of the steps that a reorder permutes.
+        crop_remove_rate: Share of the steps that the removal of a window takes out.
+        item_drop_rate: Probability that a step is dropped; never the first one.
+        insert_rate: Steps that are inserted, as a share of the length.
+        substitute_rate: Share of the steps that others take the place of.
+        min_crop_len: Steps that a crop, or the removal of a window, keeps at least.
     """
-    return tf.cast(tf.floor(tf.cast(lengths, tf.float64) * float(rate)), tf.int32)
+
+    crop_rate: float = 1.0
+    mask_rate: float = 0.0
+    reorder_rate: float = 0.0
+    crop_remove_rate: float = 0.0
+    item_drop_rate: float = 0.0
+    insert_rate: float = 0.0
+    substitute_rate: float = 0.0
+    min_crop_len: int = 1
+
+    def enabled(self) -> list[str]:
+        """Returns the operators that rows draw from."""
+        names = ["mask", "reorder", "crop_remove", "item_drop", "insert", "substitute"]
+        crop = ["crop"] if self.crop_rate < 1 else []
+        return crop + [name for name in names if getattr(self, f"{name}_rate") > 0]
 
 
-def window_start(lengths: tf.Tensor, width: tf.Tensor, draw: tf.Tensor) -> tf.Tensor:
-    """Returns where a window starts: uniform on 0 .. length - width, both ends included.
+class Change(NamedTuple):
+    """What happens to the rows of a batch.
 
-    Args:
-        lengths: int32 `[batch]`.
-        width: int32 `[batch]`, at most `lengths`.
-        draw: float32 `[batch]` in [0, 1).
-
-    Returns:
-        int32 `[batch]`.
+    Attributes:
+        lengths: int32 `[batch]`, after the change.
+        source: int32 `[batch, seq_len]`, the step of the row that comes here; for a step that is `replaced`,
+            the one that its substitute should resemble.
+        emptied: bool `[batch, seq_len]`, steps that become padding; or None.
+        masked: bool `[batch, seq_len]`, steps that are masked; or None.
+        replaced: bool `[batch, seq_len]`, steps that are taken from elsewhere; or None.
+        other: int32 `[batch, seq_len]`, where from, as row * seq_len + step; or None.
+        pick: float32 `[batch, seq_len]` in [0, 1), which similar item to take; or None.
     """
-    places = lengths - width + 1
-    start = tf.cast(draw * tf.cast(places, tf.float32), tf.int32)
-    return tf.minimum(start, places - 1)  # draw * places may round up to places
+
+    lengths: tf.Tensor
+    source: tf.Tensor
+    emptied: tf.Tensor | None = None
+    masked: tf.Tensor | None = None
+    replaced: tf.Tensor | None = None
+    other: tf.Tensor | None = None
+    pick: tf.Tensor | None = None
 
 
-def crop_index(
-    lengths: tf.Tensor, size: int | tf.Tensor, rate: float, min_length: int, start_draw: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Chooses a contiguous window and moves it to the front.
+def draw_change(
+    lengths: tf.Tensor, size: int | tf.Tensor, key: tf.Tensor, rates: AugmentRates, similar: bool = False
+) -> Change:
+    """Draws one operator for each row, uniformly from the enabled ones, and its positions.
 
     Args:
-        lengths: int32 `[batch]`.
+        lengths: int32 `[batch]`, within 0 .. size.
         size: Padded length `seq_len`.
-        rate: Share of the sequence that is kept.
-        min_length: Kept at least, as far as the row has so many steps.
-        start_draw: float32 `[batch]` in [0, 1).
+        key: int64 `[2]` for `easyssl.functional.uniform`.
+        rates: Which operators are enabled.
+        similar: Whether new steps are similar items instead of steps of other rows. Defaults to False.
 
     Returns:
-        The source position of each step, int32 `[batch, seq_len]` (meaningless behind the new length), and
-        the new lengths, int32 `[batch]`.
+        The change. Rows of length 0 stay as they are.
     """
-    width = tf.minimum(tf.maximum(floor_share(lengths, rate), min_length), lengths)
-    start = window_start(lengths, width, start_draw)
-    index = start[:, None] + tf.range(size)[None, :]
-    return tf.minimum(index, size - 1), width
+    names = rates.enabled()
+    batch = tf.shape(lengths)[0]
+    takes = "insert" in names or "substitute" in names
+    slots = slot_count(size, rates.insert_rate)
+    # Time comes first, so that more padding appends random numbers instead of moving them.
+    kinds = (2 if similar else 3) if takes else 1
+    numbers = uniform(key, tf.stack([2 + slots * kinds, batch]))
+    choice = tf.minimum(tf.cast(numbers[0] * len(names), tf.int32), len(names) - 1)
+    start_draw = numbers[1]
+    draws = [tf.transpose(x) for x in tf.unstack(tf.reshape(numbers[2:], [slots, kinds, batch]), axis=1)]
+    chosen = {name: (choice == place) & (lengths > 0) for place, name in enumerate(names)}
+
+    def column(name: str) -> tf.Tensor:
+        return chosen[name][:, None]
+
+    steps = tf.range(size)[None, :]
+    source, new_lengths = tf.tile(steps, [batch, 1]), lengths
+    shorter = []
+
+    for name, index in (("crop", operators.crop_index), ("crop_remove", operators.crop_remove_index)):
+        if name in chosen:
+            rate = getattr(rates, f"{name}_rate")
+            moved, kept = index(lengths, size, rate, rates.min_crop_len, start_draw)
+            source = tf.where(column(name), moved, source)
+            new_lengths = tf.where(chosen[name], kept, new_lengths)
+            shorter.append(name)
+
+    if "reorder" in chosen or "item_drop" in chosen:  # one sort for both: a row has one operator
+        keys = tf.zeros_like(draws[0][:, :size])
+        if "reorder" in chosen:
+            new = operators.reorder_keys(lengths, rates.reorder_rate, start_draw, draws[0][:, :size])
+            keys = tf.where(column("reorder"), new, keys)
+        if "item_drop" in chosen:
+            new, kept = operators.item_drop_keys(lengths, rates.item_drop_rate, draws[0][:, :size])
+            keys = tf.where(column("item_drop"), new, keys)
+            new_lengths = tf.where(chosen["item_drop"], kept, new_lengths)
+            shorter.append("item_drop")
+        sorts = tf.reduce_any([chosen[name] for name in ("reorder", "item_drop") if name in chosen], axis=0)
+        source = tf.where(sorts[:, None], tf.argsort(keys, axis=-1, stable=True), source)
+
+    masked = replaced = other = pick = None
+    positions = _positions(draws[0], lengths, rates, chosen) if takes or "mask" in chosen else None
+    if "mask" in chosen:
+        masked = column("mask") & positions[:, :size]
+    if "substitute" in chosen:
+        replaced = column("substitute") & positions[:, :size]
+    if "insert" in chosen:
+        moved, is_new, longer = operators.insert_index(lengths, size, positions & column("insert"))
+        source = tf.where(column("insert"), moved, source)
+        new_lengths = tf.where(chosen["insert"], longer, new_lengths)
+        replaced = is_new if replaced is None else replaced | is_new
+    if takes and similar:
+        pick = draws[1][:, :size]
+    elif takes:
+        row, step = operators.steps_of_others(lengths, draws[1][:, :size], draws[2][:, :size])
+        other = row * size + step
+    emptied = None
+    if shorter:
+        any_shorter = tf.reduce_any([chosen[name] for name in shorter], axis=0)
+        emptied = any_shorter[:, None] & (steps >= new_lengths[:, None])
+    return Change(new_lengths, source, emptied, masked, replaced, other, pick)
 
 
-def mask_positions(lengths: tf.Tensor, rate: float, draws: tf.Tensor) -> tf.Tensor:
-    """Chooses `floor(rate * length)` distinct valid positions per row.
+def apply_change(
+    sequence: tf.Tensor,
+    change: Change,
+    mask_value: Any,
+    pad_value: float = 0,
+    similar_items: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Does to a sequence what was drawn for its rows.
 
     Args:
-        lengths: int32 `[batch]`.
-        rate: Share of the sequence that is masked.
-        draws: float32 `[batch, seq_len]` in [0, 1).
+        sequence: `[batch, seq_len, ...]`.
+        change: From `draw_change`.
+        mask_value: What masked steps become: `[...]`.
+        pad_value: What steps behind the end of a row that gets shorter become. Defaults to 0.
+        similar_items: int `[vocab, k]`, needed where the change picks similar items: in row i the items that
+            are most like item i; where -1 is drawn, the item itself is taken. Defaults to None.
 
     Returns:
-        bool `[batch, seq_len]`.
+        The changed sequence, of the same shape.
     """
-    keys = tf.where(length_mask(lengths, tf.shape(draws)[1]), draws, 2.0)
-    order = tf.argsort(keys, axis=-1, stable=True)
-    rank = tf.argsort(order, axis=-1, stable=True)  # the inverse permutation
-    return rank < floor_share(lengths, rate)[:, None]
+    result = tf.gather(sequence, change.source, batch_dims=1)
 
+    def where(mask: tf.Tensor, new: Any) -> tf.Tensor:
+        while mask.shape.rank < sequence.shape.rank:
+            mask = mask[..., None]
+        return tf.where(mask, tf.cast(new, sequence.dtype), result)
 
-def reorder_index(lengths: tf.Tensor, rate: float, start_draw: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
-    """Chooses a contiguous window of `floor(rate * length)` steps and permutes it.
-
-    Args:
-        lengths: int32 `[batch]`.
-        rate: Share of the sequence that is permuted.
-        start_draw: float32 `[batch]` in [0, 1).
-        draws: float32 `[batch, seq_len]` in [0, 1).
-
-    Returns:
-        The source position of each step, int32 `[batch, seq_len]`; identity outside of the window.
-    """
-    width = floor_share(lengths, rate)
-    start = window_start(lengths, width, start_draw)[:, None]
-    steps = tf.range(tf.shape(draws)[1])[None, :]
-    # A stable sort by these keys leaves everything before and behind the window in its place.
-    keys = tf.where(steps < start, -1.0, tf.where(steps < start + width[:, None], draws, 2.0))
-    return tf.argsort(keys, axis=-1, stable=True)
+    if change.replaced is not None:
+        if change.pick is not None:
+            result = where(change.replaced, _similar(result, change.pick, similar_items))
+        else:
+            shape = tf.shape(sequence)
+            flat = tf.reshape(sequence, tf.concat([[shape[0] * shape[1]], shape[2:]], 0))
+            result = where(change.replaced, tf.gather(flat, change.other))
+    if change.masked is not None:
+        result = where(change.masked, mask_value)
+    if change.emptied is not None:
+        result = where(change.emptied, pad_value)
+    return tf.ensure_shape(result, sequence.shape)
 
 
 def augment_sequence(
-    sequence: tf.Tensor,
+    sequence: Any,
     lengths: tf.Tensor,
-    mask_vector: tf.Tensor,
+    mask_vector: Any,
     key: tf.Tensor,
     *,
     mask_rate: float,
     crop_rate: float,
     reorder_rate: float,
     min_crop_len: int = 1,
-) -> tuple[tf.Tensor, tf.Tensor]:
+    crop_remove_rate: float = 0.0,
+    item_drop_rate: float = 0.0,
+    insert_rate: float = 0.0,
+    substitute_rate: float = 0.0,
+    similar_items: tf.Tensor | None = None,
+    pad_value: Any = 0,
+) -> tuple[Any, tf.Tensor]:
     """Changes each row by one operator, drawn uniformly from the enabled ones.
 
-    Crop is enabled by `crop_rate < 1`, mask by `mask_rate > 0`, reorder by `reorder_rate > 0`. Rows of length
-    0 stay as they are. The result does not depend on the amount of padding.
+    `easyssl.layers.SeqAugment` says what the operators do. Crop is enabled by a rate below 1, each other one
+    by a rate above 0. Rows of length 0 stay as they are. The result does not depend on the amount of padding,
+    except where an insertion needs it as room.
 
     Args:
-        sequence: `[batch, seq_len, dim]`.
+        sequence: `[batch, seq_len, dim]`, ids `[batch, seq_len]`, or a list of such sequences, which change
+            in the same places.
         lengths: int `[batch]`.
-        mask_vector: `[dim]`, what masked steps are replaced by.
+        mask_vector: `[dim]`, what masked steps are replaced by; for ids a number. With a list of sequences a
+            list.
         key: int64 `[2]` for `easyssl.functional.uniform`.
         mask_rate: Share of the steps that a mask replaces.
         crop_rate: Share of the steps that a crop keeps.
         reorder_rate: Share of the steps that a reorder permutes.
-        min_crop_len: Steps that a crop keeps at least. Defaults to 1.
+        min_crop_len: Steps that a crop, or the removal of a window, keeps at least. Defaults to 1.
+        crop_remove_rate: Share of the steps that the removal of a window takes out. Defaults to 0.0.
+        item_drop_rate: Probability that a step is dropped; never the first one. Defaults to 0.0.
+        insert_rate: Steps that are inserted, as a share of the length. Defaults to 0.0.
+        substitute_rate: Share of the steps that others take the place of. Defaults to 0.0.
+        similar_items: int `[vocab, k]`, the items that insertions and substitutions of ids take instead of
+            steps of other rows, see `apply_change`. Defaults to None.
+        pad_value: What steps behind the end of a row that gets shorter become; with a list of sequences, a
+            list or one value for all. Defaults to 0.
 
     Returns:
-        The augmented sequence `[batch, seq_len, dim]` and its lengths, int32 `[batch]`.
+        The augmented sequence, or list of sequences, of the same shape, and the lengths, int32 `[batch]`.
 
     Example:
         >>> steps = tf.reshape(tf.range(1.0, 6.0), [1, 5, 1])
@@ -143,42 +245,51 @@ def augment_sequence(
         >>> lengths.numpy().tolist(), cropped[0, 3:, 0].numpy().tolist()
         ([3], [0.0, 0.0])
     """
-    shape = tf.shape(sequence)
-    batch, size = shape[0], shape[1]
+    several = isinstance(sequence, list | tuple)
+    sequences = list(sequence) if several else [sequence]
+    masks = list(mask_vector) if several else [mask_vector]
+    pads = list(pad_value) if isinstance(pad_value, Sequence) else [pad_value] * len(sequences)
+    rates = AugmentRates(
+        crop_rate,
+        mask_rate,
+        reorder_rate,
+        crop_remove_rate,
+        item_drop_rate,
+        insert_rate,
+        substitute_rate,
+        min_crop_len,
+    )
+    size = sequences[0].shape[1]
+    size = tf.shape(sequences[0])[1] if size is None else size
     lengths = tf.clip_by_value(tf.cast(lengths, tf.int32), 0, size)
-    operators = []
-    if crop_rate < 1:
-        operators.append("crop")
-    if mask_rate > 0:
-        operators.append("mask")
-    if reorder_rate > 0:
-        operators.append("reorder")
-    if not operators:
-        return sequence, lengths
+    if rates.enabled():
+        change = draw_change(lengths, size, key, rates, similar_items is not None)
+        triples = zip(sequences, masks, pads, strict=True)
+        sequences = [apply_change(x, change, mask, pad, similar_items) for x, mask, pad in triples]
+        lengths = change.lengths
+    return (sequences if several else sequences[0]), lengths
 
-    # Time comes first, so that more padding appends random numbers instead of moving them.
-    numbers = uniform(key, tf.stack([size + 2, batch]))
-    choice = tf.minimum(tf.cast(numbers[0] * len(operators), tf.int32), len(operators) - 1)
-    start_draw, draws = numbers[1], tf.transpose(numbers[2:])
-    chosen = {name: (choice == place) & (lengths > 0) for place, name in enumerate(operators)}
 
-    steps = tf.range(size)[None, :]
-    index, new_lengths = tf.tile(steps, [batch, 1]), lengths
-    emptied = masked = None
-    if "crop" in chosen:
-        source, width = crop_index(lengths, size, crop_rate, min_crop_len, start_draw)
-        index = tf.where(chosen["crop"][:, None], source, index)
-        new_lengths = tf.where(chosen["crop"], width, lengths)
-        emptied = chosen["crop"][:, None] & (steps >= width[:, None])
-    if "reorder" in chosen:
-        source = reorder_index(lengths, reorder_rate, start_draw, draws)
-        index = tf.where(chosen["reorder"][:, None], source, index)
-    if "mask" in chosen:
-        masked = chosen["mask"][:, None] & mask_positions(lengths, mask_rate, draws)
+def _positions(
+    draws: tf.Tensor, lengths: tf.Tensor, rates: AugmentRates, chosen: dict[str, tf.Tensor]
+) -> tf.Tensor:
+    """Returns the places that masks, substitutions and insertions choose: one sort for all three."""
+    among, counts = lengths, tf.zeros_like(lengths)
+    for name in ("mask", "substitute", "insert"):
+        if name in chosen:
+            share = floor_share(lengths, getattr(rates, f"{name}_rate"))
+            counts = tf.where(chosen[name], share, counts)
+            if name == "insert":
+                among = tf.where(chosen[name], lengths + share, among)
+    return operators.choose_positions(draws, among, counts)
 
-    result = tf.gather(sequence, index, batch_dims=1)
-    if masked is not None:
-        result = tf.where(masked[:, :, None], tf.cast(mask_vector, sequence.dtype), result)
-    if emptied is not None:
-        result = tf.where(emptied[:, :, None], tf.zeros([], sequence.dtype), result)
-    return tf.ensure_shape(result, sequence.shape), new_lengths
+
+def _similar(ids: tf.Tensor, pick: tf.Tensor, similar_items: tf.Tensor) -> tf.Tensor:
+    """Returns an item similar to each id, or the id itself if none is known."""
+    vocab, count = tf.unstack(tf.shape(similar_items, tf.int64))
+    items = tf.cast(ids, tf.int64)
+    known = (items >= 0) & (items < vocab)
+    column = tf.cast(operators.floor_draw(pick, tf.cast(count, tf.int32)), tf.int64)
+    places = tf.where(known, items, tf.zeros_like(items)) * count + column
+    found = tf.cast(tf.gather(tf.reshape(similar_items, [-1]), places), tf.int64)
+    return tf.cast(tf.where(known & (found >= 0), found, items), ids.dtype)

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +12,8 @@ pytestmark = pytest.mark.both_keras
 
 LENGTHS = np.array([8, 0, 1, 5], "int32")
 VALID = np.arange(8) < LENGTHS[:, None]
+IDS = np.where(VALID, np.arange(8) % 3, -1)
+ONLY_SUBSTITUTE = {"mask_rate": 0.0, "crop_rate": 1.0, "reorder_rate": 0.0, "substitute_rate": 1.0}
 X = (np.random.default_rng(0).normal(size=(4, 8, 3)) * VALID[:, :, None]).astype("float32")
 
 
@@ -21,6 +25,29 @@ def test_gate():
         expected_output_shape=[X.shape, LENGTHS.shape],
         expected_num_trainable_weights=1,
         expected_num_non_trainable_weights=1,
+        is_random=True,
+    )
+
+
+def test_gate_of_several_sequences_and_views():
+    run_layer_test(
+        SeqAugment,
+        {"seed": 1, "num_views": 2, "insert_rate": 0.5, "substitute_rate": 0.5, "item_drop_rate": 0.5, "mask_id": 7},
+        ([X, IDS, X[:, :, :2]], LENGTHS),
+        expected_output_shape=2 * [X.shape, IDS.shape, (4, 8, 2), LENGTHS.shape],
+        expected_num_trainable_weights=2,
+        expected_num_non_trainable_weights=1,
+        is_random=True,
+    )
+
+
+def test_gate_of_ids_with_similar_items():
+    run_layer_test(
+        SeqAugment,
+        {**ONLY_SUBSTITUTE, "insert_rate": 0.5, "similar_items": [[1], [2], [3]], "seed": 1},
+        (IDS, LENGTHS),
+        expected_output_shape=[IDS.shape, LENGTHS.shape],
+        expected_num_trainable_weights=0,
         is_random=True,
     )
 
@@ -54,6 +81,52 @@ def test_views_of_one_layer_differ_and_share_the_mask_vector():
     layer = SeqAugment()
     first, second = (layer([X, LENGTHS], training=True)[0] for _ in range(2))
     assert not np.array_equal(first, second)
+
+
+def test_views_of_one_call_differ_and_are_those_of_two_calls():
+    options = {"mask_rate": 0.0, "seed": 1}
+    views = SeqAugment(num_views=2, **options)([X, LENGTHS], training=True)
+    assert isinstance(views, list) and not np.array_equal(views[0][0], views[1][0])
+    single = SeqAugment(**options)
+    for view, lengths in views:
+        again, again_lengths = single([X, LENGTHS], training=True)
+        np.testing.assert_array_equal(view, again)
+        np.testing.assert_array_equal(lengths, again_lengths)
+    for view, lengths in SeqAugment(num_views=2)([X, LENGTHS], training=False):
+        np.testing.assert_array_equal(view, X)
+        np.testing.assert_array_equal(lengths, LENGTHS)
+
+
+def test_ids_are_masked_by_their_own_ids():
+    layer = SeqAugment(mask_rate=1.0, crop_rate=1.0, reorder_rate=0.0, mask_id=[70, 80])
+    (items, prices, cates), _ = layer([[IDS, X[:, :, 0], IDS], LENGTHS], training=True)
+    np.testing.assert_array_equal(items, np.where(VALID, 70, -1))
+    np.testing.assert_array_equal(prices, 0.0 * X[:, :, 0])
+    np.testing.assert_array_equal(cates, np.where(VALID, 80, -1))
+    assert layer.mask_vector is None and not layer.trainable_weights
+
+
+def test_steps_behind_the_end_are_padding():
+    for pad in (-1, 0):
+        layer = SeqAugment(mask_rate=0.0, crop_rate=0.5, reorder_rate=0.0, pad_id=pad)
+        ids, lengths = layer([IDS + 1, LENGTHS], training=True)
+        np.testing.assert_array_equal(lengths, [4, 0, 1, 2])
+        assert (ids.numpy()[0, 4:] == pad).all() and (ids.numpy()[3, 2:5] == pad).all()
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_similar_items_come_from_a_file(tmp_path, suffix):
+    table = [[10], [11], [12]]
+    path = tmp_path / f"similar{suffix}"
+    if suffix == ".npy":
+        np.save(path, table)
+    else:
+        path.write_text(json.dumps(table))
+    layer = SeqAugment(**ONLY_SUBSTITUTE, similar_items=str(path))
+    view, _ = layer([IDS, LENGTHS], training=True)
+    np.testing.assert_array_equal(view, np.where(VALID, IDS + 10, -1))
+    again, _ = SeqAugment.from_config(layer.get_config())([IDS, LENGTHS], training=True)
+    np.testing.assert_array_equal(again, view)
 
 
 def test_all_operators_off_is_the_identity():
@@ -108,6 +181,11 @@ def test_mask_vector_is_float32_under_mixed_precision():
         ({"crop_rate": -0.1}, "crop_rate"),
         ({"reorder_rate": 2}, "reorder_rate"),
         ({"min_crop_len": 0}, "min_crop_len"),
+        ({"insert_rate": -1}, "insert_rate"),
+        ({"num_views": 0}, "num_views"),
+        ({"similar_items": [[0.5]]}, "similar_items.*whole numbers"),
+        ({"similar_items": [1, 2]}, "similar_items.*whole numbers"),
+        ({"similar_items": "absent.npy"}, "similar_items.*absent.npy.*No such file"),
     ],
 )
 def test_bad_arguments_are_refused(kwargs, message):
@@ -118,3 +196,12 @@ def test_bad_arguments_are_refused(kwargs, message):
 def test_inputs_without_lengths_are_refused():
     with pytest.raises(ValueError, match="lengths"):
         SeqAugment()(X)
+
+
+def test_inputs_that_do_not_suit_the_parameters_are_refused():
+    with pytest.raises(ValueError, match="one sequence of ids"):
+        SeqAugment(similar_items=[[1]])([X, LENGTHS])
+    with pytest.raises(ValueError, match="needs `mask_id`, one for each of the 1"):
+        SeqAugment()([IDS, LENGTHS], training=True)
+    with pytest.raises(ValueError, match="needs `mask_id`, one for each of the 1"):
+        SeqAugment(mask_id=[1, 2])([IDS, LENGTHS], training=True)
