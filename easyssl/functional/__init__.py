@@ -6,7 +6,7 @@ Kerases. Softmax, log-sum-exp and similarities are computed in float32 whatever 
 
 from easyssl.functional.activations import activation, activation_names
 from easyssl.functional.augment import augment_sequence
-from easyssl.functional.contrastive import l2_distance, nt_xent, one_way, symmetric
+from easyssl.functional.contrastive import decoupled, l2_distance, nt_xent, one_way, symmetric
 from easyssl.functional.masking import length_mask, masked_softmax, select_position, weighted_mean
 from easyssl.functional.random import add_random_state, advance, uniform
 
@@ -16,6 +16,7 @@ __all__ = [
     "add_random_state",
     "advance",
     "augment_sequence",
+    "decoupled",
     "l2_distance",
     "length_mask",
     "masked_softmax",

@@ -2,16 +2,20 @@
 
 All of them work in float32 for any input dtype, average over rows, and are exactly 0 with zero gradient for a
 batch of one. They never form `exp(positive) / sum(exp)`; the log of it overflows at small temperatures.
+
+Three arguments mean the same everywhere. A row whose `weights` entry is 0 counts for nothing, not even as a
+negative. Rows of equal `ids` are no negatives of each other. With `cross_replica`, the rows of all replicas
+of a distribution strategy are candidates, and gradients flow back to where they came from; the mean is over
+the rows of this replica, so the average over equally large replicas is the loss of the whole batch.
 """
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from easyssl.errors import nearest
 from easyssl.functional.masking import EXCLUDED, weighted_mean
-
-SIMILARITIES = ("dot", "cosine")
+from easyssl.functional.replicas import first_row, gather_rows
+from easyssl.functional.similarity import comparable, similarities
 
 
 def one_way(
@@ -21,11 +25,16 @@ def one_way(
     similarity: str = "dot",
     temperature: float = 1.0,
     weights: tf.Tensor | None = None,
+    ids: tf.Tensor | None = None,
+    log_probabilities: tf.Tensor | None = None,
+    cross_replica: bool = False,
 ) -> tf.Tensor:
     """InfoNCE in one direction: anchor i has to find candidate i among all candidates of the batch.
 
-    `mean_i -log softmax_j(sim(anchor_i, candidate_j) / temperature)[i]`; see van den Oord et al.,
-    "Representation learning with contrastive predictive coding", arXiv 1807.03748.
+    `mean_i -log softmax_j(sim(anchor_i, candidate_j) / temperature - log p_j)[i]`; see van den Oord et al.,
+    "Representation learning with contrastive predictive coding", arXiv 1807.03748. The term `log p_j` makes
+    up for candidates that come in proportion to p instead of uniformly; see Yi et al.,
+    "Sampling-bias-corrected neural modeling for large corpus item recommendations", RecSys 2019.
 
     Args:
         anchors: `[batch, dim]`.
@@ -33,6 +42,9 @@ def one_way(
         similarity: "dot" or "cosine". Defaults to "dot".
         temperature: Positive divisor of the similarities. Defaults to 1.0.
         weights: `[batch]`, the weight of each row. A row of weight 0 is no negative either. Defaults to None.
+        ids: `[batch]`; candidates with the anchor's id are no negatives. Defaults to None.
+        log_probabilities: `[batch]`, log p of each candidate; no gradient flows. Defaults to None.
+        cross_replica: Whether candidates of other replicas are negatives, too. Defaults to False.
 
     Returns:
         float32 scalar.
@@ -44,11 +56,17 @@ def one_way(
         >>> x = tf.eye(2)
         >>> round(float(one_way(x, x)), 6)  # log(e + 1) - 1
         0.313262
+        >>> float(one_way(x, x, ids=tf.constant([7, 7])))
+        0.0
     """
-    logits = _similarities(anchors, candidates, similarity, temperature)
-    labels = tf.range(tf.shape(logits)[0])
-    if weights is not None:
-        logits = _exclude(logits, _usable(weights)[None, :] | (labels[:, None] == labels[None, :]))
+    logits = similarities(anchors, _pool(candidates, cross_replica), similarity, temperature)
+    if log_probabilities is not None:
+        correction = tf.stop_gradient(tf.cast(log_probabilities, tf.float32))
+        logits -= _pool(correction, cross_replica)[None, :]
+    size, pool = tf.shape(logits)[0], tf.shape(logits)[1]
+    labels, negatives = _negatives(size, pool, weights, ids, cross_replica)
+    if weights is not None or ids is not None:
+        logits = _exclude(logits, negatives | _is(labels, pool))
     return weighted_mean(_cross_entropy(logits, labels), weights)
 
 
@@ -59,6 +77,8 @@ def symmetric(
     similarity: str = "dot",
     temperature: float = 1.0,
     weights: tf.Tensor | None = None,
+    ids: tf.Tensor | None = None,
+    cross_replica: bool = False,
 ) -> tf.Tensor:
     """The mean of `one_way` in both directions.
 
@@ -68,6 +88,8 @@ def symmetric(
         similarity: "dot" or "cosine". Defaults to "dot".
         temperature: Positive divisor of the similarities. Defaults to 1.0.
         weights: `[batch]`, the weight of each row. Defaults to None.
+        ids: `[batch]`; rows of one id are no negatives of each other. Defaults to None.
+        cross_replica: Whether rows of other replicas are negatives, too. Defaults to False.
 
     Returns:
         float32 scalar.
@@ -80,9 +102,19 @@ def symmetric(
         >>> bool(symmetric(a, b) == (one_way(a, b) + one_way(b, a)) / 2)
         True
     """
-    there = one_way(left, right, similarity=similarity, temperature=temperature, weights=weights)
-    back = one_way(right, left, similarity=similarity, temperature=temperature, weights=weights)
-    return (there + back) / 2.0
+
+    def direction(anchors: tf.Tensor, candidates: tf.Tensor) -> tf.Tensor:
+        return one_way(
+            anchors,
+            candidates,
+            similarity=similarity,
+            temperature=temperature,
+            weights=weights,
+            ids=ids,
+            cross_replica=cross_replica,
+        )
+
+    return (direction(left, right) + direction(right, left)) / 2.0
 
 
 def nt_xent(
@@ -92,6 +124,8 @@ def nt_xent(
     similarity: str = "dot",
     temperature: float = 1.0,
     weights: tf.Tensor | None = None,
+    ids: tf.Tensor | None = None,
+    cross_replica: bool = False,
 ) -> tf.Tensor:
     """InfoNCE over both views at once, as SimCLR and CL4SRec use it.
 
@@ -104,6 +138,8 @@ def nt_xent(
         similarity: "dot" or "cosine". Defaults to "dot".
         temperature: Positive divisor of the similarities. Defaults to 1.0.
         weights: `[batch]`, the weight of each row. A row of weight 0 is no negative either. Defaults to None.
+        ids: `[batch]`; rows of one id are no negatives of each other. Defaults to None.
+        cross_replica: Whether rows of other replicas are negatives, too. Defaults to False.
 
     Returns:
         float32 scalar.
@@ -115,16 +151,53 @@ def nt_xent(
         >>> round(float(nt_xent(tf.eye(2), tf.eye(2))), 6)  # log(e + 2) - 1
         0.551445
     """
-    views = tf.concat([left, right], axis=0)
-    logits = _similarities(views, views, similarity, temperature)
-    size = tf.shape(logits)[0]
-    rows = tf.range(size)
-    labels = tf.roll(rows, shift=size // 2, axis=0)  # row i of one view <-> row i of the other
-    allowed = rows[:, None] != rows[None, :]
-    if weights is not None:
-        weights = tf.concat([weights, weights], axis=0)
-        allowed &= _usable(weights)[None, :] | (labels[:, None] == rows[None, :])
-    return weighted_mean(_cross_entropy(_exclude(logits, allowed), labels), weights)
+    logits, labels, negatives = _both_views(left, right, similarity, temperature, weights, ids, cross_replica)
+    allowed = negatives | _is(labels, tf.shape(logits)[1])
+    losses = _cross_entropy(_exclude(logits, allowed), labels)
+    return weighted_mean(losses, _twice(weights))
+
+
+def decoupled(
+    left: tf.Tensor,
+    right: tf.Tensor,
+    *,
+    similarity: str = "dot",
+    temperature: float = 1.0,
+    weights: tf.Tensor | None = None,
+    ids: tf.Tensor | None = None,
+    cross_replica: bool = False,
+) -> tf.Tensor:
+    """`nt_xent` without the positive in the denominator.
+
+    The loss of a row is the log of the sum over its negatives minus the similarity of its two views. It has
+    no lower bound, and its gradient does not fade where the positive is found easily; see Yeh et al.,
+    "Decoupled contrastive learning", arXiv 2110.06848. A row without negatives has neither loss nor gradient.
+
+    Args:
+        left: One view, `[batch, dim]`.
+        right: The other view, `[batch, dim]`.
+        similarity: "dot" or "cosine". Defaults to "dot".
+        temperature: Positive divisor of the similarities. Defaults to 1.0.
+        weights: `[batch]`, the weight of each row. A row of weight 0 is no negative either. Defaults to None.
+        ids: `[batch]`; rows of one id are no negatives of each other. Defaults to None.
+        cross_replica: Whether rows of other replicas are negatives, too. Defaults to False.
+
+    Returns:
+        float32 scalar.
+
+    Raises:
+        ValueError: For an unknown similarity or a temperature that is not positive.
+
+    Example:
+        >>> round(float(decoupled(tf.eye(2), tf.eye(2))), 6)  # log 2 - 1
+        -0.306853
+    """
+    logits, _, negatives = _both_views(left, right, similarity, temperature, weights, ids, cross_replica)
+    left, right = comparable(left, similarity), comparable(right, similarity)
+    positives = tf.reduce_sum(left * right, axis=-1) / temperature
+    rest = tf.reduce_logsumexp(_exclude(logits, negatives), axis=1)
+    losses = tf.where(tf.reduce_any(negatives, axis=1), rest - _twice(positives), 0.0)
+    return weighted_mean(losses, _twice(weights))
 
 
 def l2_distance(left: tf.Tensor, right: tf.Tensor, *, weights: tf.Tensor | None = None) -> tf.Tensor:
@@ -146,52 +219,53 @@ def l2_distance(left: tf.Tensor, right: tf.Tensor, *, weights: tf.Tensor | None 
     return weighted_mean(tf.reduce_sum(tf.square(difference), axis=-1), weights)
 
 
-def normalize(vectors: tf.Tensor) -> tf.Tensor:
-    """Scales rows to length 1 in float32; a zero row stays zero and has a finite gradient."""
-    return tf.math.l2_normalize(tf.cast(vectors, tf.float32), axis=-1, epsilon=1e-12)
+def _both_views(
+    left: tf.Tensor,
+    right: tf.Tensor,
+    similarity: str,
+    temperature: float,
+    weights: tf.Tensor | None,
+    ids: tf.Tensor | None,
+    cross_replica: bool,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Returns logits `[2 * batch, 2 * pool]`, labels `[2 * batch]`, and which columns are negatives."""
+    pools = [_pool(left, cross_replica), _pool(right, cross_replica)]
+    logits = similarities(tf.concat([left, right], axis=0), tf.concat(pools, axis=0), similarity, temperature)
+    size, pool = tf.shape(left)[0], tf.shape(pools[0])[0]
+    own, negatives = _negatives(size, pool, weights, ids, cross_replica)
+    # Row i of one view <-> row i of the other.
+    return logits, tf.concat([own + pool, own], axis=0), tf.tile(negatives, [2, 2])
 
 
-def comparable(vectors: tf.Tensor, similarity: str) -> tf.Tensor:
-    """Brings vectors into the form whose dot products are the similarity.
-
-    Args:
-        vectors: `[..., dim]`.
-        similarity: "dot" or "cosine".
-
-    Returns:
-        float32 `[..., dim]`, of length 1 for "cosine".
-
-    Example:
-        >>> comparable(tf.constant([[3.0, 4.0]]), "dot").numpy().tolist()
-        [[3.0, 4.0]]
-    """
-    return normalize(vectors) if similarity == "cosine" else tf.cast(vectors, tf.float32)
-
-
-def check_similarity(similarity: str, temperature: float) -> None:
-    """Raises `ValueError` unless both arguments are usable.
-
-    Args:
-        similarity: "dot" or "cosine".
-        temperature: A positive number.
-
-    Raises:
-        ValueError: With what was received.
-    """
-    if similarity not in SIMILARITIES:
-        raise ValueError(f"unknown similarity '{similarity}'{nearest(similarity, SIMILARITIES)}")
-    if not temperature > 0:
-        raise ValueError(f"`temperature` must be positive. Received: temperature={temperature}")
+def _negatives(
+    size: tf.Tensor,
+    pool: tf.Tensor,
+    weights: tf.Tensor | None,
+    ids: tf.Tensor | None,
+    cross_replica: bool,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns which candidate is each row's own `[batch]`, and which are its negatives `[batch, pool]`."""
+    own = tf.range(size)
+    if cross_replica:
+        own += first_row(size)
+    negatives = own[:, None] != tf.range(pool)[None, :]
+    if weights is not None:
+        negatives &= _pool(tf.cast(weights, tf.float32), cross_replica)[None, :] > 0.0
+    if ids is not None:
+        negatives &= ids[:, None] != _pool(ids, cross_replica)[None, :]
+    return own, negatives
 
 
-def _similarities(rows: tf.Tensor, columns: tf.Tensor, similarity: str, temperature: float) -> tf.Tensor:
-    check_similarity(similarity, temperature)
-    rows, columns = comparable(rows, similarity), comparable(columns, similarity)
-    return tf.matmul(rows, columns, transpose_b=True) / temperature
+def _pool(values: tf.Tensor, cross_replica: bool) -> tf.Tensor:
+    return gather_rows(values) if cross_replica else values
 
 
-def _usable(weights: tf.Tensor) -> tf.Tensor:
-    return tf.cast(weights, tf.float32) > 0.0
+def _twice(values: tf.Tensor | None) -> tf.Tensor | None:
+    return None if values is None else tf.concat([values, values], axis=0)
+
+
+def _is(labels: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    return labels[:, None] == tf.range(columns)[None, :]
 
 
 def _exclude(logits: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from easyssl.errors import nearest
-from easyssl.functional.contrastive import check_similarity, comparable
 from easyssl.functional.masking import EXCLUDED, weighted_mean
 from easyssl.functional.replicas import replica_sum
 from easyssl.functional.selection import first_argmax
+from easyssl.functional.similarity import check_similarity, comparable
 
 DENOMINATORS = ("standard", "decoupled")
 NEGATIVES = ("both_views", "other_view")

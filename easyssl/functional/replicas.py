@@ -60,6 +60,27 @@ def gather_rows(value: tf.Tensor) -> tf.Tensor:
     return value if context is None else context.all_gather(value, axis=0)
 
 
+def first_row(rows: tf.Tensor) -> tf.Tensor:
+    """Returns where the rows of this replica begin in what `gather_rows` gives.
+
+    Args:
+        rows: Number of rows of this replica, an int32 scalar.
+
+    Returns:
+        int32 scalar: how many rows the replicas before this one have.
+
+    Example:
+        >>> int(first_row(tf.constant(2)))
+        0
+    """
+    context = replica_context()
+    if context is None:
+        return tf.constant(0)
+    counts = context.all_gather(tf.reshape(rows, [1]), axis=0)
+    before = tf.range(tf.size(counts)) < context.replica_id_in_sync_group
+    return tf.reduce_sum(tf.where(before, counts, 0))
+
+
 def replica_logsumexp(values: tf.Tensor) -> tf.Tensor:
     """Log of the sum of exponentials over the first axis and over the replicas.
 

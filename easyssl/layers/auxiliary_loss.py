@@ -8,28 +8,42 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
-from easyssl.functional.contrastive import check_similarity, l2_distance, nt_xent, one_way
+from easyssl.functional.contrastive import decoupled, l2_distance, nt_xent, one_way, symmetric
+from easyssl.functional.similarity import check_similarity
 from easyssl.losses.collect import report_loss
 from easyssl.registry import register
 
-_NAMES = {"l2_loss": "l2_loss", "nce_loss": "nce_loss", "info_nce": "info_nce_loss"}
+_NAMES = {
+    "l2_loss": "l2_loss",
+    "nce_loss": "nce_loss",
+    "info_nce": "info_nce_loss",
+    "symmetric": "symmetric_loss",
+    "decoupled": "decoupled_loss",
+}
+_CONTRASTIVE = {"nce_loss": nt_xent, "info_nce": one_way, "symmetric": symmetric, "decoupled": decoupled}
 
 
 @register("AuxiliaryLoss")
 class AuxiliaryLoss(keras.layers.Layer):
     """Compares two views of the same rows and reports the result as a loss while training.
 
-    The loss is reported through `easyssl.losses.report_loss` as `<layer name>_l2_loss`, `<layer
-    name>_nce_loss` or `<layer name>_info_nce_loss`; outside of `collect_losses` that is Keras's `add_loss`.
-    Everything is computed in float32. With a batch of one both contrastive losses are exactly 0.
+    The loss is reported through `easyssl.losses.report_loss` as `<layer name>_<loss_type>`, with `_loss` at
+    the end if the type does not end so; outside of `collect_losses` that is Keras's `add_loss`. Everything is
+    computed in float32. With a batch of one every contrastive loss is exactly 0.
+
+    A third input of ids tells false negatives: rows of one id, such as the same user or the same target
+    item twice in a batch, are then no negatives of each other.
 
     Args:
         loss_type: "l2_loss", the mean squared distance; "nce_loss", where each of the 2 * batch views has to
-            find the other one of its row among all others; or "info_nce", where each row of the first input
-            has to find its row among those of the second.
+            find the other one of its row among all others; "info_nce", where each row of the first input
+            has to find its row among those of the second; "symmetric", the mean of that in both directions;
+            or "decoupled", "nce_loss" without the positive in the denominator, which has no lower bound.
         loss_weight: Factor of the loss. Defaults to 1.0.
         temperature: Divisor of the similarities. Defaults to 0.1.
         normalize: Whether similarities are cosines; otherwise they are dot products. Defaults to False.
+        cross_replica: Whether the rows of other replicas of a distribution strategy are negatives, too.
+            Defaults to False.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
@@ -45,14 +59,17 @@ class AuxiliaryLoss(keras.layers.Layer):
 
     References:
         Xie et al., "Contrastive learning for sequential recommendation", arXiv 2010.14395.
+
+        Yeh et al., "Decoupled contrastive learning", arXiv 2110.06848.
     """
 
     def __init__(
         self,
-        loss_type: Literal["l2_loss", "nce_loss", "info_nce"],
+        loss_type: Literal["l2_loss", "nce_loss", "info_nce", "symmetric", "decoupled"],
         loss_weight: float = 1.0,
         temperature: float = 0.1,
         normalize: bool = False,
+        cross_replica: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # the inputs arrive in the precision they were computed in
@@ -61,6 +78,7 @@ class AuxiliaryLoss(keras.layers.Layer):
         self.loss_weight = loss_weight
         self.temperature = temperature
         self.normalize = normalize
+        self.cross_replica = cross_replica
         self.supports_masking = True
         if loss_type not in _NAMES:
             raise ValueError(f"AuxiliaryLoss: unknown loss_type '{loss_type}'{nearest(loss_type, _NAMES)}")
@@ -70,36 +88,46 @@ class AuxiliaryLoss(keras.layers.Layer):
         """Computes the loss, and reports it if `training`.
 
         Args:
-            inputs: Two tensors `[batch, dim]`.
+            inputs: Two tensors `[batch, dim]`, and optionally ids `[batch]` or `[batch, 1]`.
             training: Whether to report. Defaults to None, which is False.
 
         Returns:
             The weighted loss, a float32 scalar.
 
         Raises:
-            ValueError: If the inputs are not two matrices of one width.
+            ValueError: If the inputs are not two matrices of one width, and ids for a contrastive loss only.
         """
-        left, right = self._views(inputs)
-        similarity = "cosine" if self.normalize else "dot"
+        left, right, ids = self._views(inputs)
         if self.loss_type == "l2_loss":
             loss = l2_distance(left, right)
-        elif self.loss_type == "nce_loss":
-            loss = nt_xent(left, right, similarity=similarity, temperature=self.temperature)
         else:
-            loss = one_way(left, right, similarity=similarity, temperature=self.temperature)
+            loss = _CONTRASTIVE[self.loss_type](
+                left,
+                right,
+                similarity="cosine" if self.normalize else "dot",
+                temperature=self.temperature,
+                ids=ids,
+                cross_replica=self.cross_replica,
+            )
         if training:
             report_loss(self, f"{self.name}_{_NAMES[self.loss_type]}", loss, self.loss_weight)
         return loss * self.loss_weight
 
-    def _views(self, inputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
+    def _views(self, inputs: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
         shapes = [x.shape for x in inputs] if isinstance(inputs, list | tuple) else [inputs.shape]
-        ranks = [len(shape) for shape in shapes]
-        if ranks != [2, 2] or shapes[0][-1] != shapes[1][-1]:
+        views, rest = shapes[:2], [tuple(shape) for shape in shapes[2:]]
+        fits = [len(shape) for shape in views] == [2, 2] and views[0][-1] == views[1][-1]
+        if len(rest) == 1 and self.loss_type != "l2_loss":
+            fits &= len(rest[0]) == 1 or (len(rest[0]) == 2 and rest[0][1] == 1)
+        else:
+            fits &= not rest
+        if not fits:
+            ids = "" if self.loss_type == "l2_loss" else ", and optionally ids [batch]"
             raise ValueError(
-                f"AuxiliaryLoss '{self.name}' takes two inputs [batch, dim] of one width. Received shapes: "
-                + ", ".join(str(tuple(shape)) for shape in shapes)
+                f"AuxiliaryLoss '{self.name}' takes two inputs [batch, dim] of one width{ids}. "
+                "Received shapes: " + ", ".join(str(tuple(shape)) for shape in shapes)
             )
-        return inputs[0], inputs[1]
+        return inputs[0], inputs[1], tf.reshape(inputs[2], [-1]) if rest else None
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """Returns None: a scalar has no mask."""
@@ -113,4 +141,5 @@ class AuxiliaryLoss(keras.layers.Layer):
             "loss_weight": self.loss_weight,
             "temperature": self.temperature,
             "normalize": self.normalize,
+            "cross_replica": self.cross_replica,
         }

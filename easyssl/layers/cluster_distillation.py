@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional.contrastive import check_similarity
 from easyssl.functional.prototypes import cluster_distillation, row_weights
 from easyssl.functional.selection import first_argmax
+from easyssl.functional.similarity import check_similarity
 from easyssl.layers.building import fit_together, input_shapes
 from easyssl.losses.collect import report_loss
 from easyssl.registry import register

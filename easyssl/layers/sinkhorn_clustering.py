@@ -7,9 +7,9 @@ from typing import Any, Literal
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional.contrastive import check_similarity, comparable
 from easyssl.functional.prototypes import at_least_two, cluster_cross_entropy, row_weights, usage_entropy
 from easyssl.functional.replicas import SAME_ON_REPLICAS, gather_rows, num_replicas, replica_sum
+from easyssl.functional.similarity import check_similarity, comparable
 from easyssl.functional.sinkhorn import check_sinkhorn, sinkhorn
 from easyssl.layers.building import check_not_negative, check_positive, input_shapes, last_dim
 from easyssl.losses.collect import report_loss, report_metric

@@ -1,16 +1,19 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from easyssl.functional import l2_distance, nt_xent, one_way, symmetric
+from easyssl.functional import decoupled, l2_distance, nt_xent, one_way, symmetric
 
 pytestmark = pytest.mark.both_keras
 
 A = np.array([[1.0, 2.0], [0.5, -1.0], [-1.0, 0.25]])
 B = np.array([[0.9, 1.5], [0.0, -1.2], [-0.7, 0.1]])
-LOSSES = [one_way, symmetric, nt_xent]
+LOSSES = [one_way, symmetric, nt_xent, decoupled]
 
 
 def f32(x):
@@ -25,21 +28,38 @@ def log_sum_exp(x):
     return np.log(np.sum(np.exp(x - x.max()))) + x.max()
 
 
-def one_way_reference(a, b, tau):
+def one_way_reference(a, b, tau, ids=None, log_p=None):
+    ids = np.arange(len(a)) if ids is None else ids
+    log_p = np.zeros(len(a)) if log_p is None else log_p
     losses = []
     for i in range(len(a)):
-        logits = np.array([a[i] @ b[j] / tau for j in range(len(b))])
-        losses.append(log_sum_exp(logits) - logits[i])
+        logits = [a[i] @ b[j] / tau - log_p[j] for j in range(len(b)) if j == i or ids[j] != ids[i]]
+        losses.append(log_sum_exp(np.array(logits)) - (a[i] @ b[i] / tau - log_p[i]))
     return np.mean(losses)
 
 
-def nt_xent_reference(a, b, tau):
+def symmetric_reference(a, b, tau, ids=None):
+    return (one_way_reference(a, b, tau, ids) + one_way_reference(b, a, tau, ids)) / 2
+
+
+def nt_xent_reference(a, b, tau, ids=None, with_positive=True):
     views, n, losses = np.concatenate([a, b]), len(a), []
+    ids = np.tile(np.arange(n) if ids is None else ids, 2)
     for i in range(2 * n):
         partner = (i + n) % (2 * n)
-        logits = np.array([views[i] @ views[j] / tau for j in range(2 * n) if j != i])
-        losses.append(log_sum_exp(logits) - views[i] @ views[partner] / tau)
+        others = [j for j in range(2 * n) if ids[j] != ids[i] or (with_positive and j == partner)]
+        logits = np.array([views[i] @ views[j] / tau for j in others])
+        losses.append(log_sum_exp(logits) - views[i] @ views[partner] / tau if others else 0.0)
     return np.mean(losses)
+
+
+def decoupled_reference(a, b, tau, ids=None):
+    return nt_xent_reference(a, b, tau, ids, with_positive=False)
+
+
+REFERENCES = dict(
+    zip(LOSSES, [one_way_reference, symmetric_reference, nt_xent_reference, decoupled_reference], strict=True)
+)
 
 
 def test_published_values():
@@ -65,11 +85,52 @@ def test_losses_equal_the_definition(batch, dim, seed, tau, similarity):
     a, b = rng.normal(size=(2, batch, dim))
     x, y = (unit(a), unit(b)) if similarity == "cosine" else (a, b)
     options = {"similarity": similarity, "temperature": tau}
-    there, back = one_way_reference(x, y, tau), one_way_reference(y, x, tau)
-    close = {"rtol": 2e-5, "atol": 2e-5}
-    np.testing.assert_allclose(one_way(f32(a), f32(b), **options), there, **close)
-    np.testing.assert_allclose(symmetric(f32(a), f32(b), **options), (there + back) / 2, **close)
-    np.testing.assert_allclose(nt_xent(f32(a), f32(b), **options), nt_xent_reference(x, y, tau), **close)
+    ids = rng.integers(0, 4, batch)
+    for loss, reference in REFERENCES.items():
+        for equal in (None, ids):
+            got = loss(f32(a), f32(b), ids=None if equal is None else tf.constant(equal), **options)
+            np.testing.assert_allclose(got, reference(x, y, tau, equal), rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradients_equal_finite_differences_of_the_definition(loss):
+    a, b, ids, step = A.copy(), B.copy(), np.array([1, 2, 1]), 1e-6
+    x, y = f32(a), f32(b)
+    with tf.GradientTape() as tape:
+        tape.watch([x, y])
+        value = loss(x, y, temperature=0.5, ids=tf.constant(ids))
+    for array, gradient in zip((a, b), tape.gradient(value, [x, y]), strict=True):
+        for place in np.ndindex(array.shape):
+            array[place] += step
+            above = REFERENCES[loss](a, b, 0.5, ids)
+            array[place] -= 2 * step
+            below = REFERENCES[loss](a, b, 0.5, ids)
+            array[place] += step
+            assert gradient.numpy()[place] == pytest.approx((above - below) / (2 * step), abs=2e-5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_rows_of_one_id_only_have_nothing_to_compare(loss):
+    a, b = f32(A), f32(B)
+    with tf.GradientTape() as tape:
+        tape.watch([a, b])
+        value = loss(a, b, ids=tf.constant([7, 7, 7]))
+    assert value.numpy() == 0.0
+    for gradient in tape.gradient(value, [a, b]):
+        np.testing.assert_array_equal(gradient, np.zeros([3, 2]))
+
+
+def test_correction_for_probabilities():
+    log_p = np.log([0.5, 0.1, 0.02])
+    got = one_way(f32(A), f32(B), log_probabilities=f32(log_p))
+    np.testing.assert_allclose(got, one_way_reference(A, B, 1.0, log_p=log_p), rtol=1e-5)
+    even = one_way(f32(A), f32(B), log_probabilities=f32(np.log([0.02] * 3)))
+    np.testing.assert_allclose(even, one_way(f32(A), f32(B)), rtol=1e-5)
+    logs = f32(log_p)
+    with tf.GradientTape() as tape:
+        tape.watch(logs)
+        value = one_way(f32(A), f32(B), log_probabilities=logs)
+    assert tape.gradient(value, logs) is None
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -150,3 +211,54 @@ def test_l2_distance():
     expected = np.mean(np.sum((A - B) ** 2, axis=1))
     assert l2_distance(f32(A), f32(B)).numpy() == pytest.approx(expected, rel=1e-6)
     assert l2_distance(f32(A), f32(B), weights=f32([0, 1, 0])).numpy() == pytest.approx(0.29, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_negatives_of_other_replicas():
+    """Parts of different sizes on two replicas: values and gradients of the whole batch."""
+    code = """
+import numpy as np
+import tensorflow as tf
+devices = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from easyssl.functional import decoupled, nt_xent, one_way, symmetric
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+rng = np.random.default_rng(0)
+a, b = rng.normal(size=(2, 7, 3)).astype("float32")
+ids = np.array([1, 2, 3, 4, 1, 5, 2])
+weights = np.array([1, 1, 0, 1, 1, 1, 1], "float32")
+log_p = np.log(rng.uniform(0.01, 0.5, 7)).astype("float32")
+sizes, n = (4, 3), 7
+
+def split(x):
+    def part(context):
+        return tf.constant(x[:4]) if context.replica_id_in_sync_group == 0 else tf.constant(x[4:])
+    return strategy.experimental_distribute_values_from_function(part)
+
+for loss in (one_way, symmetric, nt_xent, decoupled):
+    def value(a, b, ids, weights, log_p, **kwargs):
+        if loss is one_way:
+            kwargs["log_probabilities"] = log_p
+        return loss(a, b, ids=ids, weights=weights, temperature=0.5, similarity="cosine", **kwargs)
+
+    def step(a, b, ids, weights, log_p):
+        with tf.GradientTape() as tape:
+            tape.watch([a, b])
+            here = tf.reduce_sum(weights)
+            # The mean over a part -> its share of the mean over all.
+            total = value(a, b, ids, weights, log_p, cross_replica=True) * here / 6.0
+        return total, tape.gradient(total, [a, b])
+
+    run = tf.function(lambda *x: strategy.run(step, x), autograph=False)
+    totals, gradients = run(*map(split, (a, b, ids, weights, log_p)))
+    x, y = tf.constant(a), tf.constant(b)
+    with tf.GradientTape() as tape:
+        tape.watch([x, y])
+        whole = value(x, y, tf.constant(ids), tf.constant(weights), tf.constant(log_p))
+    np.testing.assert_allclose(sum(map(float, strategy.experimental_local_results(totals))), whole, rtol=1e-5)
+    for parts, expected in zip(gradients, tape.gradient(whole, [x, y])):
+        got = np.concatenate([p.numpy() for p in strategy.experimental_local_results(parts)])
+        np.testing.assert_allclose(got, expected, atol=1e-6)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional import l2_distance, nt_xent, one_way
+from easyssl.functional import decoupled, l2_distance, nt_xent, one_way, symmetric
 from easyssl.layers import AuxiliaryLoss
 from easyssl.losses import collect_losses
 from easyssl.testing import run_layer_test
@@ -11,7 +11,16 @@ from easyssl.testing import run_layer_test
 pytestmark = pytest.mark.both_keras
 
 A, B = np.random.default_rng(0).normal(size=(2, 6, 4)).astype("float32")
-KINDS = ["l2_loss", "nce_loss", "info_nce"]
+NAMES = {
+    "l2_loss": "cl_l2_loss",
+    "nce_loss": "cl_nce_loss",
+    "info_nce": "cl_info_nce_loss",
+    "symmetric": "cl_symmetric_loss",
+    "decoupled": "cl_decoupled_loss",
+}
+FUNCTIONS = {"nce_loss": nt_xent, "info_nce": one_way, "symmetric": symmetric, "decoupled": decoupled}
+KINDS = [*NAMES]
+IDS = np.array([1, 2, 1, 3, 4, 2])
 
 
 @pytest.mark.parametrize("kind", ["l2_loss", "nce_loss"])
@@ -35,15 +44,37 @@ def test_values_and_names(kind, normalize):
         output = layer([A, B], training=True)
     options = {"similarity": "cosine" if normalize else "dot", "temperature": 0.5}
     a, b = tf.constant(A), tf.constant(B)
-    expected = {
-        "l2_loss": lambda: l2_distance(a, b),
-        "nce_loss": lambda: nt_xent(a, b, **options),
-        "info_nce": lambda: one_way(a, b, **options),
-    }[kind]()
+    expected = l2_distance(a, b) if kind == "l2_loss" else FUNCTIONS[kind](a, b, **options)
     ((name, term),) = collected.terms.items()
-    assert name == {"info_nce": "cl_info_nce_loss"}.get(kind, f"cl_{kind}")
+    assert name == NAMES[kind]
     np.testing.assert_allclose(term.value, expected, rtol=1e-6)
     np.testing.assert_allclose([term.weighted, output], [0.25 * expected] * 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+@pytest.mark.parametrize("shape", [[6], [6, 1]])
+def test_ids_tell_false_negatives(kind, shape):
+    layer = AuxiliaryLoss(kind, temperature=0.5)
+    expected = FUNCTIONS[kind](tf.constant(A), tf.constant(B), temperature=0.5, ids=tf.constant(IDS))
+    np.testing.assert_allclose(layer([A, B, IDS.reshape(shape)]), expected, rtol=1e-6)
+    assert float(expected) != pytest.approx(float(layer([A, B])))
+
+
+def test_gate_with_ids():
+    run_layer_test(
+        AuxiliaryLoss,
+        {"loss_type": "decoupled", "cross_replica": True},
+        [A, B, IDS],
+        expected_output_shape=(),
+        expected_num_trainable_weights=0,
+        float32_output=True,
+        policies=("mixed_bfloat16",),
+    )
+
+
+def test_l2_loss_has_no_use_for_ids():
+    with pytest.raises(ValueError, match="two inputs .batch, dim. of one width. Received"):
+        AuxiliaryLoss("l2_loss")([A, B, IDS])
 
 
 def test_the_published_value():
