@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +15,7 @@ from easyssl.backbone import instantiate
 from easyssl.backbone.evaluate import BlockError, Evaluation
 from easyssl.backbone.groups import GroupLookups
 from easyssl.backbone.merge import concat, describe
+from easyssl.backbone.names import instance_suffixes, name_layers, resets
 from easyssl.backbone.plan import BlockPlan, GraphPlan, InputLayerPlan, LayerPlan, Plan
 from easyssl.config import Config
 from easyssl.data.features.spec import FeatureSpec
@@ -78,12 +79,26 @@ class Backbone(keras.layers.Layer):
             dtype=self._policy,
             name="groups",
         )
-        self.blocks: dict[str, list[list[keras.layers.Layer]]] = {}
-        self.input_layers: dict[str, keras.layers.Layer] = {}
+        names = name_layers(plan, reserved=[self.lookups.name])
+        blocks: dict[tuple[str, str], list[list[keras.layers.Layer]]] = {}
+        input_layers: dict[tuple[str, str], list[keras.layers.Layer]] = {}
         for graph in plan.graphs:
             for block in graph.blocks:
-                self._make_block(graph, block)
-        self.top_mlp = self._make(plan.top_mlp)[0] if plan.top_mlp is not None else None
+                at = (graph.name, block.name)
+                if block.group is not None:
+                    input_layers[at] = self._make_input_layers(graph, block, names[at])
+                elif block.layers:
+                    free = iter(names[at])
+                    blocks[at] = [
+                        [] if layer.kind == "lambda" else self._make(layer, next(free))
+                        for layer in block.layers
+                    ]
+        # Keras finds layers in lists, and refuses to save dicts whose keys are not texts.
+        self.block_layers = [layer for made in blocks.values() for each in made for layer in each]
+        self.input_layers = [layer for made in input_layers.values() for layer in made]
+        self._blocks = MappingProxyType(blocks)
+        self._input_layers = MappingProxyType(input_layers)
+        self.top_mlp = self._make(plan.top_mlp, plan.top_mlp.name)[0] if plan.top_mlp is not None else None
 
     def build(self, input_shape: Any = None) -> None:
         """Marks the layer as built; each block's layers are built when their input is known, in `call`."""
@@ -127,19 +142,19 @@ class Backbone(keras.layers.Layer):
 
     def layers_of(self, scope: str, block: str) -> list[list[keras.layers.Layer]]:
         """Returns the layer objects of each planned layer of a block; an empty list for a `lambda`."""
-        return self.blocks.get(_key(scope, block), [])
+        return self._blocks.get((scope, block), [])
 
     def input_layer_of(
         self, scope: str, block: BlockPlan, reset: InputLayerPlan | None
     ) -> keras.layers.Layer:
         """Returns the layer that turns looked-up features into the output of an input block."""
-        return self.input_layers[_input_key(scope, block.name, reset)]
+        number = 0 if reset is None else 1 + resets(self.plan, scope).index(reset)
+        return self._input_layers[scope, block.name][number]
 
     def parameters_of(self, scope: str, block: str) -> int:
         """Returns how many numbers a block's layers hold, embedding tables and random states not counted."""
-        prefix = _input_key(scope, block, None)
         layers = [layer for made in self.layers_of(scope, block) for layer in made]
-        layers += [layer for key, layer in self.input_layers.items() if key.split("@")[0] == prefix]
+        layers += self._input_layers.get((scope, block), [])
         weights = [w for layer in layers for w in layer.weights if "float" in str(w.dtype)]
         return sum(math.prod(int(dim) for dim in w.shape) for w in weights)
 
@@ -152,54 +167,31 @@ class Backbone(keras.layers.Layer):
     def _policy(self) -> Any:
         return getattr(self, "dtype_policy", None) or getattr(self, "_dtype_policy", None)
 
-    def _make_block(self, graph: GraphPlan, block: BlockPlan) -> None:
-        if block.kind == "input_layer":
-            for reset in (None, *_resets(self.plan, graph.name)):
-                settings = _settings(reset or block.input_layer or InputLayerPlan())
-                name = block.name if reset is None else f"{block.name}_reset"
-                layer = InputLayer(**settings, name=name, dtype=self._policy)
-                self.input_layers[_input_key(graph.name, block.name, reset)] = layer
-        elif block.group is not None and block.embedding is not None:
-            self.input_layers[_input_key(graph.name, block.name, None)] = self.lookups.fused_table(
-                block.group, block.embedding, name=block.name, dtype=self._policy
-            )
-        elif block.layers:
-            self.blocks[_key(graph.name, block.name)] = [self._make(layer) for layer in block.layers]
-
-    def _make(self, plan: LayerPlan) -> list[keras.layers.Layer]:
-        if plan.kind == "lambda":
+    def _make_input_layers(
+        self, graph: GraphPlan, block: BlockPlan, names: Sequence[str]
+    ) -> list[keras.layers.Layer]:
+        """Makes the layers of an input block: its own, then one for each of `resets`."""
+        if block.embedding is not None and block.group is not None:
+            table = self.lookups.fused_table(block.group, block.embedding, name=names[0], dtype=self._policy)
+            return [table]
+        if block.kind != "input_layer":
             return []
-        count = {"recurrent": plan.num_steps, "repeat": plan.num_repeat}.get(plan.kind)
-        suffixes = [""] if count is None else [f"_{i}" for i in range(count)]
+        own = block.input_layer or InputLayerPlan()
         return [
-            instantiate.make_layer(plan, self._kernel_l2, self._policy, self._error, suffix, self._resolve)
-            for suffix in suffixes
+            InputLayer(**_settings(settings), name=name, dtype=self._policy)
+            for settings, name in zip([own, *resets(self.plan, graph.name)], names, strict=True)
         ]
 
-
-def _key(scope: str, block: str) -> str:
-    return f"{scope}/{block}" if scope else block
-
-
-def _input_key(scope: str, block: str, reset: InputLayerPlan | None) -> str:
-    key = _key(scope, block)
-    return key if reset is None else key + "@" + re.sub(r"\W+", "_", repr(reset))
+    def _make(self, plan: LayerPlan, name: str) -> list[keras.layers.Layer]:
+        plan = dataclasses.replace(plan, name=name)
+        return [
+            instantiate.make_layer(plan, self._kernel_l2, self._policy, self._error, suffix, self._resolve)
+            for suffix in instance_suffixes(plan)
+        ]
 
 
 def _settings(plan: InputLayerPlan) -> dict[str, Any]:
     return {name: getattr(plan, name) for name in plan.__dataclass_fields__ if name != "wide_output_dim"}
-
-
-def _resets(plan: Plan, package: str) -> Iterator[InputLayerPlan]:
-    """Yields each distinct `reset_input` that some caller of a package uses."""
-    seen = set()
-    for graph in plan.graphs:
-        for block in graph.blocks:
-            for given in block.inputs:
-                if given.kind == "package" and given.name == package and given.reset_input is not None:
-                    if given.reset_input not in seen:
-                        seen.add(given.reset_input)
-                        yield given.reset_input
 
 
 __all__ = ["Backbone", "BlockError"]

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.backbone.names import UniqueNames
 from easyssl.backbone.plan import EmbeddingLayerPlan, Plan
 from easyssl.data.features.types import FeatureSpec, group_features
 from easyssl.layers.embedding_table import create_tables
@@ -45,12 +46,13 @@ class GroupLookups(keras.layers.Layer):
                         specs, group.features, key, plan.wide_output_dim or 0 if group.wide else 0
                     )
         self.tables = create_tables(feature for features in described.values() for feature in features)
+        names = UniqueNames()
         self.groups = {
             key: FeatureGroup(
                 features,
                 tables=self.tables,
                 kernel_regularizer=kernel_regularizer,
-                name=key.replace("/", "_"),
+                name=names.take(key),
                 dtype=kwargs.get("dtype"),
             )
             for key, features in described.items()
