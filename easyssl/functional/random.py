@@ -41,14 +41,15 @@ def add_random_state(layer: Any, seed: int | None = None) -> Any:
     def initial(shape: Any, dtype: Any = None, **kwargs: Any) -> tf.Tensor:
         return tf.constant([first, 0], tf.int64)
 
-    keras_3 = hasattr(keras, "ops")
+    # Under a distribution strategy each replica counts for itself, without waiting for the others.
+    shared: dict[str, Any] = {"aggregation": "only_first_replica"}
+    if not hasattr(keras, "ops"):
+        shared = {
+            "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA,
+            "synchronization": tf.VariableSynchronization.ON_READ,
+        }
     return layer.add_weight(
-        name="random_state",
-        shape=(2,),
-        dtype="int64",
-        initializer=initial,
-        trainable=False,
-        aggregation="only_first_replica" if keras_3 else tf.VariableAggregation.ONLY_FIRST_REPLICA,
+        name="random_state", shape=(2,), dtype="int64", initializer=initial, trainable=False, **shared
     )
 
 

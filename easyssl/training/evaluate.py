@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import TrainingError
+from easyssl.training.devices import Devices
 from easyssl.training.labels import Labels
 from easyssl.training.pipeline import Batch, Prefetcher, Preparation
 from easyssl.training.row_errors import naming_rows
@@ -28,6 +29,7 @@ class Evaluator:
         labels: Which columns are labels and weights.
         max_batches: Batches to read at most; None reads all.
         prefetch: Batches to prepare ahead.
+        devices: What the model is trained on; it is evaluated on the first one.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Evaluator:
         labels: Labels,
         max_batches: int | None = None,
         prefetch: int = 8,
+        devices: Devices | None = None,
     ) -> None:
         self.model = model
+        self.devices = Devices() if devices is None else devices
         self.dataset = dataset
         self.metrics = list(metrics)
         self.max_batches = max_batches
@@ -48,13 +52,16 @@ class Evaluator:
         self._compiled: Any = None
 
     @classmethod
-    def from_config(cls, config: Any, model: keras.Model, files: str | None = None) -> Evaluator:
+    def from_config(
+        cls, config: Any, model: keras.Model, files: str | None = None, devices: Devices | None = None
+    ) -> Evaluator:
         """Makes the evaluator that `eval_config` asks for.
 
         Args:
             config: A `Config`.
             model: Its model.
             files: Files or globs, separated by commas; by default the config's evaluation files.
+            devices: What the model is trained on; by default one device.
 
         Raises:
             ConfigError: If the config names no evaluation files or a metric does not fit the model.
@@ -73,6 +80,7 @@ class Evaluator:
             labels,
             math.ceil(limit / message.data_config.batch_size) if limit else None,
             message.data_config.prefetch_size,
+            devices,
         )
 
     def run(self) -> dict[str, float]:
@@ -107,7 +115,7 @@ class Evaluator:
         if self._compiled is None:
             signature = open_inputs(batch, self._preparation.signature())
             self._compiled = graph_function(self._graph, signature)
-        with naming_rows(batch.raw):
+        with naming_rows(batch.raw), self.devices.reading():
             predictions, losses = self._compiled(inputs_of(batch))
         return (
             {name: value.numpy() for name, value in predictions.items()},

@@ -103,6 +103,18 @@ class Journal:
         values = "  ".join(f"{name} {number(value)}" for name, value in state.metrics.items())
         self.say(f"step {state.step} evaluation  {values}")
 
+    def expect(self, total_steps: int) -> None:
+        """Tells the progress line where the run will end."""
+        self.progress.total_steps = total_steps
+
+    def leave_out(self) -> None:
+        """Keeps the time until now out of the next speed; call it after an evaluation."""
+        self.progress.leave_out()
+
+    def sync(self) -> None:
+        """Makes sure that the records so far are on the disk."""
+        self.records.sync()
+
     def _board(self, prefix: str, step: int, values: Mapping[str, float]) -> None:
         if self._boards is not None:
             self._boards.add(prefix, step, values)

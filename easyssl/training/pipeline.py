@@ -12,12 +12,43 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import tensorflow as tf
 
+from easyssl.data.cursor import Cursor
 from easyssl.data.quarantine import BadRows
 from easyssl.errors import DataError, InputError
 from easyssl.training.labels import Labels, place
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of a batch that one of several devices works on.
+
+    Attributes:
+        inputs: Its tensors, see `step.inputs_of`.
+        rows: Number of rows that count; 0 for rows that only keep the device busy.
+        weighted_rows: Those of them whose weight is not 0.
+    """
+
+    inputs: dict[str, Any]
+    rows: int
+    weighted_rows: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """What the batches of all workers for one step are together.
+
+    Attributes:
+        rows: Number of rows.
+        weighted_rows: Those of them whose weight is not 0.
+        cursor: The position in the data after them.
+    """
+
+    rows: int
+    weighted_rows: int
+    cursor: Cursor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,17 +60,31 @@ class Batch:
         features: Transformed features by name.
         labels: `[batch]` by label column; empty when predicting.
         weights: `[batch]` float32; None without a weight column.
+        shares: What each device works on, if there are several.
+        whole: What the step is made of if there are several workers.
     """
 
     raw: Any
     features: dict[str, tf.Tensor]
     labels: dict[str, tf.Tensor]
     weights: tf.Tensor | None
+    shares: tuple[Share, ...] = ()
+    whole: Whole | None = None
 
     @property
     def rows(self) -> int:
         """Number of rows."""
         return len(self.raw.lines)
+
+    @property
+    def step_rows(self) -> int:
+        """Number of rows of the step, those of other workers included."""
+        return self.rows if self.whole is None else self.whole.rows
+
+    @property
+    def cursor(self) -> Cursor:
+        """The position in the data after the step."""
+        return self.raw.cursor if self.whole is None else self.whole.cursor
 
 
 class Preparation:

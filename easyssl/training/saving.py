@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,27 +28,33 @@ class RunSaver:
     Args:
         folder: The checkpoints of the run.
         variables: The model's variables by name.
-        rule: The update rule.
+        rules: The update rule; on several devices, one for the copies on each.
         loss_scale: The loss scale, None without.
         flat_config: The config as `fingerprint.flatten` gives it.
+        copies: Returns the copies of a variable that several devices hold. The first is saved, all are
+            restored. By default there is only the variable.
     """
 
     def __init__(
         self,
         folder: CheckpointFolder,
-        variables: dict[str, tf.Variable],
-        rule: UpdateRule,
+        variables: Mapping[str, tf.Variable],
+        rules: Sequence[UpdateRule],
         loss_scale: LossScale | None,
         flat_config: dict[str, Any],
+        copies: Callable[[tf.Variable], Sequence[tf.Variable]] = lambda variable: (variable,),
     ) -> None:
         self.folder = folder
         self.flat_config = flat_config
         self.last: Checkpoint | None = None
-        self._averages = rule.averages
-        update = rule.state({id(variable): name for name, variable in variables.items()})
-        if loss_scale is not None:
-            update |= {f"loss_scale/{name}": variable for name, variable in loss_scale.state().items()}
-        self._groups = {"weights": variables, "optimizer": update}
+        self._averages = rules[0].averages
+        self._replicas: list[dict[str, dict[str, tf.Variable]]] = []
+        for index, rule in enumerate(rules):
+            own = {name: copies(variable)[index] for name, variable in variables.items()}
+            update = rule.state({id(variable): name for name, variable in own.items()})
+            if loss_scale is not None:
+                update |= {f"loss_scale/{name}": variable for name, variable in loss_scale.state().items()}
+            self._replicas.append({"weights": own, "optimizer": update})
 
     def restore(self, checkpoint: Checkpoint, state: RunState) -> None:
         """Sets the variables and the state to what a checkpoint holds.
@@ -55,9 +62,10 @@ class RunSaver:
         Raises:
             CheckpointError: If the checkpoint is of another model or update rule.
         """
-        for group, variables in self._groups.items():
-            with checkpoint.arrays(group) as stored:
-                restore_exactly(variables, stored, checkpoint.path / f"{group}.npz")
+        for groups in self._replicas:
+            for group, variables in groups.items():
+                with checkpoint.arrays(group) as stored:
+                    restore_exactly(variables, stored, checkpoint.path / f"{group}.npz")
         state.load(checkpoint.document("state")["run"])
         self.last = checkpoint
 
@@ -76,7 +84,7 @@ class RunSaver:
             state.step,
             arrays={
                 group: {name: np.asarray(variable) for name, variable in variables.items()}
-                for group, variables in self._groups.items()
+                for group, variables in self._replicas[0].items()
             },
             documents={
                 "state": {

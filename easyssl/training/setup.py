@@ -11,10 +11,10 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import UsageError, nearest
+from easyssl.training.strategies import PRECISIONS
 
 # Read by TensorFlow: lets scatters run on a GPU in deterministic mode, which is safe for distinct rows.
 SCATTER = "TF_DISABLE_SCATTER_OP_DETERMINISM"
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def check_keras() -> None:

@@ -15,7 +15,8 @@ from easyssl.training.optimizers.rule import Gradient, UpdateRule, scaled
 from easyssl.training.pipeline import Batch
 from easyssl.training.row_errors import naming_rows
 
-# `features` and `labels` by name, and `weights` if there are any.
+# `features` and `labels` by name, and `weights` if there are any; for one of several devices also a `factor`
+# of the loss.
 Inputs = dict[str, Any]
 
 
@@ -80,6 +81,10 @@ class TrainStep:
             self._compiled = graph_function(self._step, open_inputs(batch, self._signature))
         with naming_rows(batch.raw):
             numbers = self._compiled(inputs_of(batch)).numpy().tolist()
+        return self._result(numbers)
+
+    def _result(self, numbers: list[float]) -> StepResult:
+        """Gives names to the numbers that a step computed."""
         finite, overflow, norm, loss = numbers[:4]
         terms = numbers[4:]
         count = len(self._names)
@@ -103,7 +108,7 @@ class TrainStep:
             if tensor.dtype.is_floating:
                 loss_finite &= tf.reduce_all(tf.math.is_finite(tensor))
         finite = loss_finite & tf.math.is_finite(norm)
-        tf.cond(finite, lambda: _done(self.rule.apply, gradients, norm), lambda: tf.constant(False))
+        tf.cond(finite, lambda: done(self.rule.apply, gradients, norm), lambda: tf.constant(False))
         overflow = tf.constant(False)
         if self.loss_scale is not None:
             overflow = loss_finite & ~finite & (self.loss_scale.factor > 1.0)
@@ -115,12 +120,19 @@ class TrainStep:
         return tf.stack([*flags, norm, losses["total"], *(tf.cast(term, tf.float32) for term in terms)])
 
     def _loss_and_gradients(self, inputs: Inputs) -> tuple[dict[str, Any], Sequence[Gradient]]:
+        return self._differentiated(inputs, self.rule.variables)
+
+    def _differentiated(
+        self, inputs: Inputs, variables: Sequence[tf.Variable]
+    ) -> tuple[dict[str, Any], Sequence[Gradient]]:
         with tf.GradientTape() as tape:
             losses = self.model.compute_losses(
                 inputs["features"], inputs["labels"], inputs.get("weights"), training=True
             )
             target = losses.total
-            if self.loss_scale is not None:
+            if "factor" in inputs:
+                target = target * inputs["factor"]
+            elif self.loss_scale is not None:
                 target = target * self.loss_scale.factor
         self._names, self._metric_names = tuple(losses.unweighted), tuple(losses.metrics)
         found = {
@@ -129,10 +141,11 @@ class TrainStep:
             "weighted": {name: losses.weighted[name] for name in self._names},
             "metrics": dict(losses.metrics),
         }
-        return found, tape.gradient(target, self.rule.variables)
+        return found, tape.gradient(target, variables)
 
 
-def _done(act: Any, *arguments: Any) -> tf.Tensor:
+def done(act: Any, *arguments: Any) -> tf.Tensor:
+    """Acts, and returns True, which a branch of `tf.cond` needs to return."""
     act(*arguments)
     return tf.constant(True)
 

@@ -116,7 +116,7 @@ def test_check_builds_shapes_and_parameters(easyssl, project):
 
 FLAGS = {
     "check": {"--plan-only", "--plot"},
-    "train": {"--allow-config-change", "--fresh"},
+    "train": {"--allow-config-change", "--fresh", "--precision", "--strategy"},
     "evaluate": {"--allow-config-change", "--checkpoint", "--input"},
     "predict": {"--allow-config-change", "--checkpoint", "--input", "--output", "--prefix"},
     "export": {"--allow-config-change", "--best", "--checkpoint", "--input", "--output"},

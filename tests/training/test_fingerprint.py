@@ -41,7 +41,7 @@ def test_the_flat_form_names_every_field_by_its_path():
         "eval_config { num_examples: 5 metrics_set { auc {} } }",
         "export_config { exporter_type: 'best' }",
         "data_config { num_epochs: 3 prefetch_size: 8 }",
-        "train_config { train_distribute: MirroredStrategy num_gpus_per_worker: 2 }",  # without effect
+        "train_config { train_distribute: HorovodStrategy num_gpus_per_worker: 2 }",  # without effect
         "data_config { shuffle_buffer_size: 32 }",  # its default, written out
     ],
 )

@@ -115,7 +115,9 @@ def _frozen(config: Any, variables: Sequence[tf.Variable]) -> set[int]:
     return frozen
 
 
-def update_rule_from_config(config: Any, model: keras.Model) -> UpdateRule:
+def update_rule_from_config(
+    config: Any, model: keras.Model, copy: Callable[[tf.Variable], tf.Variable] = lambda variable: variable
+) -> UpdateRule:
     """Builds the update rule of `train_config` for the variables of a model.
 
     One `optimizer_config` is for all variables. Two are for the embedding tables and for everything else.
@@ -125,6 +127,8 @@ def update_rule_from_config(config: Any, model: keras.Model) -> UpdateRule:
     Args:
         config: A `Config`.
         model: A model that has its variables.
+        copy: Returns the variable to update for one of the model's: where several devices have a copy each,
+            one of the copies. By default the variable itself.
 
     Returns:
         The rule.
@@ -142,6 +146,7 @@ def update_rule_from_config(config: Any, model: keras.Model) -> UpdateRule:
     if not variables:
         raise config.error("train_config", "no variable is left to train; see freeze_gradient")
     tables = [variable for variable in embedding_variables(model) if id(variable) not in frozen]
+    variables, tables = [copy(variable) for variable in variables], [copy(table) for table in tables]
     table_ids = {id(table) for table in tables}
     if number == 1:
         members = [variables]

@@ -1,0 +1,48 @@
+"""The names of precisions and of the ways in which devices share the work. Does not import TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from easyssl.training.cluster import Cluster, cluster_from_environment
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+STRATEGIES = {
+    "none": "NoStrategy",
+    "mirrored": "MirroredStrategy",
+    "multi_worker": "MultiWorkerMirroredStrategy",
+    "parameter_server": "PSStrategy",
+}
+"""Name on the command line -> value of `train_config.train_distribute`."""
+
+_NAMES = {value: name for name, value in STRATEGIES.items()} | {"CollectiveAllReduceStrategy": "multi_worker"}
+
+
+def strategy_of(config: Any) -> str:
+    """Returns the name of the strategy that a config asks for; values without effect mean `none`."""
+    train_config = config.message.train_config
+    values = train_config.DESCRIPTOR.fields_by_name["train_distribute"].enum_type.values_by_number
+    return _NAMES.get(values[train_config.train_distribute].name, "none")
+
+
+def cluster_of(config: Any) -> Cluster | None:
+    """Returns the processes that a config's strategy needs, None where one is enough.
+
+    Raises:
+        UsageError: If TF_CONFIG is absent or wrong.
+        ConfigError: If the batches cannot be shared evenly.
+    """
+    strategy = strategy_of(config)
+    if strategy == "parameter_server":
+        return cluster_from_environment(("chief", "worker", "ps"), ("chief", "worker", "ps"))
+    if strategy != "multi_worker":
+        return None
+    cluster = cluster_from_environment(("chief", "worker"), ("worker",))
+    number, rows = len(cluster.tasks()), config.message.data_config.batch_size
+    if rows % number:
+        raise config.error(
+            "data_config.batch_size",
+            f"{rows} rows cannot be shared evenly by {number} workers; expected a multiple of {number}",
+        )
+    return cluster
