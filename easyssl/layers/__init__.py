@@ -9,6 +9,7 @@ from easyssl.layers.embedding_layer import EmbeddingLayer
 from easyssl.layers.embedding_table import EmbeddingTable
 from easyssl.layers.encoder_block import EncoderBlock
 from easyssl.layers.feature_group import FeatureGroup
+from easyssl.layers.feature_masking import FeatureMasking
 from easyssl.layers.input_layer import InputLayer
 from easyssl.layers.mlp import MLP
 from easyssl.layers.prototype_contrast import PrototypeContrast
@@ -16,6 +17,7 @@ from easyssl.layers.self_attention import MultiHeadSelfAttention
 from easyssl.layers.seq_augment import SeqAugment
 from easyssl.layers.seq_augment_ops import SeqAugmentOps
 from easyssl.layers.sinkhorn_clustering import SinkhornClustering
+from easyssl.layers.value_dropout import ValueDropout
 
 __all__ = [
     "BST",
@@ -28,10 +30,12 @@ __all__ = [
     "EmbeddingTable",
     "EncoderBlock",
     "FeatureGroup",
+    "FeatureMasking",
     "InputLayer",
     "MultiHeadSelfAttention",
     "PrototypeContrast",
     "SeqAugment",
     "SeqAugmentOps",
     "SinkhornClustering",
+    "ValueDropout",
 ]

@@ -398,3 +398,35 @@ def test_config_round_trip():
     again.set_weights(model.get_weights())
     features = model.transform(ROWS)
     np.testing.assert_array_equal(again(features)["y"], model(features)["y"])
+
+
+MASKING = """keras_layer {
+  class_name: "FeatureMasking"
+  st_params {
+    fields { key: "strategy" value { string_value: "correlated" } }
+    fields { key: "mutual_information" value { string_value: "NAME" } }
+  }
+}"""
+
+
+def test_a_file_that_a_layer_reads_starts_from_the_folder_of_the_config(tmp_path):
+    (tmp_path / "inside").mkdir()
+    for folder in (tmp_path, tmp_path / "inside"):
+        np.save(folder / "mi.npy", np.eye(2))
+
+    def model_with(name):
+        fields = block("fields", group("user_item"), "input_layer { only_output_feature_list: true }")
+        views = block("views", 'block_name: "fields"', MASKING.replace("NAME", name))
+        first = block("first", 'block_name: "views" input_slice: "[0]"')
+        text = f"""{DATA} model_config {{ model_class: "RankModel" loss_type: L2_LOSS {GROUPS} model_params {{ }}
+          backbone {{ {fields} {views} {first} concat_blocks: "first" }} }}"""
+        return build_model(parse_config(text, str(tmp_path / "inside" / "my.config")))
+
+    ((layer,),) = model_with("mi.npy").backbone.layers_of("", "views")
+    assert layer.get_config()["mutual_information"] == [[1.0, 0.0], [0.0, 1.0]]
+    for name, message in (
+        ("../mi.npy", "mutual_information: '../mi.npy' leaves the folder"),
+        ("absent.npy", "absent.npy' cannot be read: No such file"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            model_with(name)
