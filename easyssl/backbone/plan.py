@@ -11,6 +11,7 @@ from easyssl.backbone.plan_checks import check_calls, check_tuples, check_used, 
 from easyssl.backbone.plan_groups import read_groups
 from easyssl.backbone.plan_inputs import Names
 from easyssl.backbone.plan_layers import LayerReader, known_layers
+from easyssl.backbone.plan_lengths import check_lengths
 from easyssl.backbone.plan_order import Dependencies
 from easyssl.backbone.plan_outputs import read_outputs
 from easyssl.backbone.plan_reader import Reader
@@ -101,4 +102,5 @@ def build_plan(config: Any, features: Mapping[str, Any]) -> Plan:
         wide_output_dim=wide_output_dim(reader, blocks, groups),
     )
     check_used(reader, plan, dependencies, places)
+    check_lengths(reader, plan, features)
     return dataclasses.replace(plan, warnings=tuple(reader.warnings))

@@ -115,8 +115,8 @@ class LayerPlan:
 
     Attributes:
         kind: `"keras_layer"`, `"lambda"`, `"recurrent"` or `"repeat"`.
-        name: Layer name: the block's, `<block>_l<k>` in a sequence. Instances of recurrent and repeat layers
-            are called `<name>_<i>`.
+        name: The block's, `<block>_l<k>` in a sequence. Instances of recurrent and repeat layers are called
+            `<name>_<i>`. Where that would give two layers one name, `names.name_layers` says what they get.
         path: Place in the config of the `keras_layer` or `lambda`.
         class_name: Name in the registry; empty for `"lambda"`.
         kwargs: Constructor arguments, only those that the config sets.
