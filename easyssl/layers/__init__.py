@@ -12,6 +12,8 @@ from easyssl.layers.feature_group import FeatureGroup
 from easyssl.layers.feature_masking import FeatureMasking
 from easyssl.layers.input_layer import InputLayer
 from easyssl.layers.mlp import MLP
+from easyssl.layers.moe_whitening_adaptor import MoEWhiteningAdaptor
+from easyssl.layers.parametric_whitening import ParametricWhitening
 from easyssl.layers.prototype_contrast import PrototypeContrast
 from easyssl.layers.self_attention import MultiHeadSelfAttention
 from easyssl.layers.seq_augment import SeqAugment
@@ -32,7 +34,9 @@ __all__ = [
     "FeatureGroup",
     "FeatureMasking",
     "InputLayer",
+    "MoEWhiteningAdaptor",
     "MultiHeadSelfAttention",
+    "ParametricWhitening",
     "PrototypeContrast",
     "SeqAugment",
     "SeqAugmentOps",
