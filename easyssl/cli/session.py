@@ -41,9 +41,8 @@ def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
         raise config.error("model_dir", "is not set, expected the folder to write checkpoints and exports to")
     exporter = config.message.export_config.exporter_type
     if exporter not in EXPORTERS:
-        raise config.error(
-            "export_config.exporter_type", f"'{exporter}' is none{nearest(exporter, EXPORTERS)}"
-        )
+        known = nearest(exporter, EXPORTERS)
+        raise config.error("export_config.exporter_type", f"there is no exporter '{exporter}'{known}")
     plan = build_plan(config, build_feature_specs(config))
     metrics_from_config(config)
     return config, plan

@@ -71,17 +71,37 @@ def columns_from_config(
     if not columns:
         raise config.error("data_config", "no input_fields, expected one for each column")
     for index, name in enumerate(data.label_fields):
+        place = f"data_config.label_fields[{index}]"
         if name not in columns:
-            raise config.error(
-                f"data_config.label_fields[{index}]",
-                f"'{name}' is not an input field{nearest(name, columns)}",
-            )
+            raise config.error(place, f"'{name}' is not an input field{nearest(name, columns)}")
+        if mode != "predict":
+            width = data.label_dim[index] if index < len(data.label_dim) else 1
+            _check_label(config, columns[name], width, place)
     if data.sample_weight and data.sample_weight not in columns:
         name = data.sample_weight
         raise config.error(
             "data_config.sample_weight", f"'{name}' is not an input field{nearest(name, columns)}"
         )
     return tuple(columns.values())
+
+
+def _check_label(config: Config, column: Column, width: int, place: str) -> None:
+    """Refuses labels of several values in one number, and warns of a label that is a number in a text."""
+    text = column.type == "STRING"
+    if width > 1 and not text:
+        raise config.error(
+            place, f"label_dim is {width}: '{column.name}' has to be a STRING column, found {column.type}"
+        )
+    if width == 1 and text:
+        warning = str(
+            config.error(
+                place,
+                f"the label '{column.name}' is a STRING column, the default: each cell is read as a number; "
+                "declare its input_type, such as INT32 or FLOAT",
+            )
+        )
+        if warning not in config.warnings:
+            config.warnings.append(warning)
 
 
 def check_supported(config: Config) -> None:

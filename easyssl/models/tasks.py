@@ -60,6 +60,12 @@ def rank_task(config: Config) -> Task:
         raise config.error(
             "model_config.label_name", f"'{label}' is not among label_fields{nearest(label, labels)}"
         )
+    place, widths = labels.index(label), config.message.data_config.label_dim
+    if place < len(widths) and widths[place] > 1:
+        raise config.error(
+            f"data_config.label_dim[{place}]",
+            f"is {widths[place]}; a RankModel compares one value a row with its label '{label}'",
+        )
     num_class = message.num_class
     if num_class < 1:
         raise config.error("model_config.num_class", f"found {num_class}; expected at least 1")

@@ -79,7 +79,7 @@ PLANNED = [
     (
         "eval_config",
         'export_config { exporter_type: "bets" } eval_config',
-        "'bets' is none; did you mean 'best'?",
+        "there is no exporter 'bets'; did you mean 'best'?",
     ),
     ('model_dir: "', 'model_dirs: "', "has no field 'model_dirs'; did you mean 'model_dir'?"),
     ("input_type: CSVInput\n", "\n", "input_type is missing; use CSVInput, TFRecordInput or ParquetInput"),
@@ -89,6 +89,11 @@ PLANNED = [
     ('input_name: "user_id"', 'input_name: "clk"', "column 'clk' is declared twice"),
     ('default_val: "3"', 'default_val: "x"', "default value of column 'age' holds 'x', expected INT32"),
     ('label_fields: "clk"', 'label_fields: "click"', "'click' is not an input field; did you mean 'clk'?"),
+    (
+        'label_fields: "clk"',
+        'label_fields: "clk" label_dim: 2',
+        "label_dim is 2: 'clk' has to be a STRING column",
+    ),
     ("batch_size: 8", "batch_size: 0", "batch_size: found 0, expected at least 1"),
     ("batch_size: 8", "batch_size: 8 malformed_rows: SKIP", "needs data_config.max_malformed_rows"),
     ('"train.csv"', '"../train.csv"', r"leaves the folder .*; give an absolute name or another --data-root"),
@@ -101,6 +106,11 @@ PLANNED = [
 
 # These are found while the layers are built.
 BUILT = [
+    (
+        'label_fields: "clk"',
+        'label_fields: "user_id" label_dim: 2',
+        r"label_dim\[0\]: is 2; a RankModel compares one value a row with its label 'user_id'",
+    ),
     ("hidden_units: [8, 4]", "hidden_units: [8, 0]", "MLP"),
     (
         "hidden_units: [8, 4]",

@@ -128,6 +128,23 @@ def test_an_empty_label_is_told_unless_it_has_a_default(files, capsys, kind, def
     assert ("new.csv:2: column 'label' is empty" in capsys.readouterr().err) == warned
 
 
+def test_a_label_that_is_text_is_told_once(tmp_path):
+    text = config_text().replace("input_type: INT32", "")
+    given = parse_config(text, str(tmp_path / "x.config"))
+    for mode in ("train", "evaluate", "predict"):
+        columns_from_config(given, mode)
+    (warning,) = given.warnings
+    assert warning.startswith(f"{tmp_path}/x.config:")
+    assert "data_config.label_fields[0]: the label 'label' is a STRING column" in warning
+
+
+def test_a_label_of_several_values_is_text(tmp_path):
+    with pytest.raises(ConfigError, match="label_dim is 2: 'label' has to be a STRING column, found INT32"):
+        columns_from_config(config(tmp_path, "label_dim: 2"))
+    text = config_text("label_dim: 2").replace("input_type: INT32", "")
+    assert parse_config(text, "x.config").warnings == []
+
+
 def test_csv_options(files):
     with gzip.open(files / "train.csv.gz", "wt") as handle:
         handle.write('price\tuser\tmore\tlabel\n1\t"a\tb"\tx\t1\n')

@@ -22,6 +22,7 @@ FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "SequenceFeature", "Pa
 """The feature types that can be transformed; the others of the language are refused."""
 
 _ID_FIELDS = ("hash_bucket_size", "vocab_list", "vocab_file", "num_buckets")
+_OF_NUMBERS = ("integer", "boundaries")
 _NUMBER_FIELDS = ("boundaries", "min_val", "max_val", "normalizer_fn")
 _NO_EFFECT = {
     "IdFeature": (*_NUMBER_FIELDS, "kv_separator", "seq_multi_sep", "max_seq_len", "sequence_combiner"),
@@ -113,8 +114,28 @@ class FeatureReader:
 
     def warn(self, field: str, reason: str) -> None:
         """Adds a warning that a field has no effect."""
-        path = f"{self.path}.{field}"
-        line = f"{self.config.where(path)}: {path} has no effect: {reason}"
+        self._note(f"{self.path}.{field}", f" has no effect: {reason}")
+
+    def warn_of_empty_cells(self, spec: FeatureSpec, default: str) -> None:
+        """Adds a warning if an empty history would be one step that is no number.
+
+        Args:
+            spec: The feature.
+            default: What stands in for the empty cells of its column, `""` for nothing.
+        """
+        numbers = spec.kind == "value_sequence" or (
+            spec.kind == "id_sequence" and spec.buckets is not None and spec.buckets.kind in _OF_NUMBERS
+        )
+        text = self.columns[spec.inputs[0]] == "STRING"
+        if numbers and text and not default and not self.is_set("empty_sequence"):
+            self._note(
+                self.path,
+                f": an empty cell of '{spec.inputs[0]}' is one step without a number, which stops the run; "
+                "set empty_sequence: NO_STEP if it means no history",
+            )
+
+    def _note(self, path: str, text: str) -> None:
+        line = f"{self.config.where(path)}: {path}{text}"
         if line not in self.config.warnings:
             self.config.warnings.append(line)
 

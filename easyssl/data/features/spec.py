@@ -65,6 +65,7 @@ def build_feature_specs(config: Config) -> dict[str, FeatureSpec]:
     config.refuse("feature_configs", "feature_config", "model_config.feature_groups")
     columns = column_types(config)
     specs: dict[str, FeatureSpec] = {}
+    readers_of: dict[str, FeatureReader] = {}
     for reader, inputs, inputs_path in _declared(config, columns):
         spec = reader.read(inputs, inputs_path)
         if spec.name in specs:
@@ -73,7 +74,7 @@ def build_feature_specs(config: Config) -> dict[str, FeatureSpec]:
                 field,
                 f"a feature called '{spec.name}' exists already; give each a feature_name of its own",
             )
-        specs[spec.name] = spec
+        specs[spec.name], readers_of[spec.name] = spec, reader
     specs = _share_tables(config, specs)
     groups = list(_groups(config))
     if groups:
@@ -84,7 +85,20 @@ def build_feature_specs(config: Config) -> dict[str, FeatureSpec]:
             if name not in specs:
                 raise config.error(path, f"no feature is called '{name}'{nearest(name, specs)}")
             _check_member(config, group, readers, path, specs[name])
+    defaults = _defaults(config)
+    for name, spec in specs.items():
+        if spec.used:
+            readers_of[name].warn_of_empty_cells(spec, defaults.get(spec.inputs[0], ""))
     return specs
+
+
+def _defaults(config: Config) -> dict[str, str]:
+    """Returns the value for empty cells of each column that has one."""
+    return {
+        name: field.default_val
+        for index, field in enumerate(config.message.data_config.input_fields)
+        for name in _expanded(config, field.input_name, f"data_config.input_fields[{index}].input_name")
+    }
 
 
 def _declared(config: Config, columns: dict[str, str]) -> Iterator[tuple[FeatureReader, list[str], str]]:

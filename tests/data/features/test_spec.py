@@ -253,7 +253,11 @@ SEQUENCE = "feature_type: SequenceFeature hash_bucket_size: 10"
         (f'input_names: "tags" {RAW} seq_multi_sep: ";"', "seq_multi_sep", "needs combiner"),
         (f'input_names: "tags" {RAW} seq_multi_sep: ";" combiner: "avg"', "combiner", "called 'avg'"),
         (f'input_names: "price" {RAW} min_val: 2 max_val: 1', "max_val", "1.0 is below min_val 2.0"),
-        (f'input_names: "price" {RAW} normalizer_fn: "os.remove"', "normalizer_fn", "only functions of 'tf.'"),
+        (
+            f'input_names: "price" {RAW} normalizer_fn: "os.remove"',
+            "normalizer_fn",
+            "only functions of 'tf.'",
+        ),
         (f'input_names: "tags" {TAG} separator: ""', "separator", "is empty"),
         (f'input_names: "tags" {TAG} separator: "、"', "separator", "must be ASCII"),
         (f'input_names: "tags" {TAG} combiner: "men"', "combiner", "did you mean 'mean'?"),
@@ -286,6 +290,42 @@ def test_errors_name_the_field(feature, place, message):
 def test_two_features_of_one_name():
     error = error_of('features { input_names: "user" } features { input_names: "user" }')
     assert "features[1].input_names: a feature called 'user' exists already" in error
+
+
+HIST = 'features { input_names: "hist" feature_type: SequenceFeature embedding_dim: 4 '
+
+
+@pytest.mark.parametrize(
+    ("fields", "warned"),
+    [
+        ("num_buckets: 10", True),
+        ("sub_feature_type: RawFeature boundaries: [1, 2]", True),
+        ("sub_feature_type: RawFeature sequence_length: 5", True),
+        ("hash_bucket_size: 10", False),
+        ("num_buckets: 10 empty_sequence: NO_STEP", False),
+        ("num_buckets: 10 empty_sequence: ONE_STEP", False),
+        ("num_buckets: 10 seq_multi_sep: ';'", False),
+    ],
+)
+def test_an_empty_history_that_would_be_no_number_is_warned_of(fields, warned):
+    config = config_of(f"{HIST} {fields} }}")
+    build_feature_specs(config)
+    told = [w for w in config.warnings if "an empty cell of 'hist' is one step without a number" in w]
+    assert len(told) == warned
+
+
+def test_an_empty_history_with_a_default_or_unused_is_not_warned_of():
+    feature = f'{HIST} num_buckets: 10 feature_name: "h" input_names: "hist" }}'.replace(
+        'input_names: "hist" ', "", 1
+    )
+    unused = config_of(
+        feature + 'features { input_names: "item" num_buckets: 9 embedding_dim: 4 }', group('"item"')
+    )
+    build_feature_specs(unused)
+    data = 'input_fields { input_name: "h2" default_val: "0" }'
+    default = config_of(feature.replace('"hist"', '"h2"'), data=data)
+    build_feature_specs(default)
+    assert unused.warnings == default.warnings == []
 
 
 def test_fields_of_other_feature_types_have_no_effect():
