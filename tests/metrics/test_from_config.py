@@ -97,6 +97,55 @@ def test_predictions_of_other_losses():
     assert isinstance(top, RecallAtTopK)
 
 
+SCORES = np.array([[4.0, 1.0, 2.0, 3.0], [0.0, 5.0, 1.0, 1.0], [1.0, 2.0, 3.0, 0.0], [7.0, 7.0, 0.0, 7.0]])
+CLASSES = np.array([0, 2, 1, 3])
+
+
+def softmax(scores):
+    return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "loss_type: SOFTMAX_CROSS_ENTROPY num_class: 4",
+        "loss_type: CLASSIFICATION num_class: 4",
+        "num_class: 4 losses { loss_type: SOFTMAX_CROSS_ENTROPY }",
+    ],
+)
+def test_metrics_of_several_classes(model):
+    """By their definition: the best class is right, and fewer than k classes score above the labelled one."""
+    metrics = build("accuracy {}", *(f"recall_at_topk {{ topk: {k} }}" for k in (1, 2, 3)), model=model)
+    for rows in (slice(0, 3), slice(3, 4)):  # counts add up over batches
+        for metric in metrics:
+            predicted = {"logits": SCORES[rows], "probs": softmax(SCORES[rows])}
+            metric.update(CLASSES[rows], predicted)
+    above = [int((row > row[own]).sum()) for row, own in zip(SCORES, CLASSES, strict=True)]
+    assert above == [0, 1, 1, 0]
+    # Of equal scores, argmax takes the first; recall counts what is strictly above.
+    assert [metric.name for metric in metrics] == ["accuracy", "recall@1", "recall@2", "recall@3"]
+    assert [metric.result() for metric in metrics] == [0.25, 0.5, 1.0, 1.0]
+
+
+def test_two_classes_by_softmax_have_a_positive_one():
+    probs = softmax(np.array([[1.0, 0.0], [0.0, 1.0], [2.0, 0.5], [0.0, 0.5]]))
+    labels = np.array([0, 1, 1, 1])
+    model = "loss_type: SOFTMAX_CROSS_ENTROPY num_class: 2"
+    auc, accuracy, recall = build("auc {}", "accuracy {}", "recall {}", model=model)
+    for metric in (auc, accuracy, recall):
+        metric.update(labels, {"probs": probs, "logits": np.log(probs)})
+    # The third row has the lowest probability of class 1, so it loses against the only negative one.
+    assert auc.result() == pytest.approx(2 / 3)
+    assert accuracy.result() == 0.75
+    assert recall.result() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("metric", ["auc {}", "recall {}", "mean_squared_error {}"])
+def test_what_several_softmax_classes_do_not_give(metric):
+    with pytest.raises(ConfigError, match="SOFTMAX_CROSS_ENTROPY with num_class 4 does not give"):
+        build(metric, model="loss_type: SOFTMAX_CROSS_ENTROPY num_class: 4")
+
+
 def test_a_task_has_a_suffix_and_its_own_loss():
     config = config_of(["auc {}"], "loss_type: L2_LOSS")
     (metric,) = metrics_from_config(config, num_class=1, loss_types="CLASSIFICATION", suffix="_ctr")
