@@ -159,11 +159,6 @@ class Backbone(keras.layers.Layer):
         return sum(math.prod(int(dim) for dim in w.shape) for w in weights)
 
     @property
-    def embedding_parameters(self) -> dict[str, int]:
-        """Number of weights of every embedding table, by its name."""
-        return {name: table.rows * table.dim for name, table in self.lookups.tables.items()}
-
-    @property
     def _policy(self) -> Any:
         return getattr(self, "dtype_policy", None) or getattr(self, "_dtype_policy", None)
 
