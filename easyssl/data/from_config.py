@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from easyssl.data.cells import check_default
+from easyssl.data.features.names import column_names
 from easyssl.data.files import expand_files
 from easyssl.data.quarantine import BadRows
 from easyssl.data.readers import Reader
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 MODES = ("train", "evaluate", "predict")
 
-_RANGE = re.compile(r"(.*)\[(\d+)-(\d+)\](.*)")
-_MAX_EXPANDED = 100_000
 _ESCAPE = re.compile(r"\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{4})|([tabfv\\]))")
 _LETTERS = {"t": "\t", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\"}
 _CSV = ("CSVInput", "CSVInputV2", "CSVInputEx")
@@ -49,7 +48,7 @@ def columns_from_config(
     columns: dict[str, Column] = {}
     for index, field in enumerate(data.input_fields):
         place = f"data_config.input_fields[{index}]"
-        for name in _expand(config, field.input_name, place):
+        for name in column_names(config, field.input_name, f"{place}.input_name"):
             if not name:
                 raise config.error(place, "input_name is missing")
             if name in columns:
@@ -116,16 +115,6 @@ def check_supported(config: Config) -> None:
     paths = [path for path in paths if path != "data_config.ignore_error"]
     if paths:
         config.refuse(*paths)
-
-
-def _expand(config: Config, name: str, place: str) -> list[str]:
-    match = _RANGE.fullmatch(name)
-    if not match or not config.message.data_config.auto_expand_input_fields:
-        return [name]
-    first, last = int(match[2]), int(match[3])
-    if not first <= last < first + _MAX_EXPANDED:
-        raise config.error(f"{place}.input_name", f"'{name}' is not a range of 1 to {_MAX_EXPANDED} names")
-    return [f"{match[1]}{number}{match[4]}" for number in range(first, last + 1)]
 
 
 def separator_from_config(config: Config) -> bytes:

@@ -218,11 +218,11 @@ def test_names_are_expanded(tmp_path):
         ),
         (
             'auto_expand_input_fields: true input_fields { input_name: "f[9-3]" }',
-            "'f[9-3]' is not a range of 1 to",
+            "'f[9-3]' must count upwards",
         ),
         (
             'auto_expand_input_fields: true input_fields { input_name: "f[0-999999999]" }',
-            "is not a range of 1 to",
+            "must count upwards, over at most 100000 names",
         ),
         ("batch_size: 0", "data_config.batch_size: found 0, expected at least 1"),
         (

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-_RANGE = re.compile(r"(.*)\[(\d+)-(\d+)\]")
+if TYPE_CHECKING:
+    from easyssl.config import Config
+
+_RANGE = re.compile(r"(.*)\[(\d+)-(\d+)\](.*)")
 _MOST = 100_000
 
 
@@ -27,4 +31,18 @@ def expand_name(name: str) -> list[str]:
     first, last = int(match[2]), int(match[3])
     if not 0 <= last - first < _MOST:
         raise ValueError(f"'{name}' must count upwards, over at most {_MOST} names")
-    return [f"{match[1]}{number}" for number in range(first, last + 1)]
+    return [f"{match[1]}{number}{match[4]}" for number in range(first, last + 1)]
+
+
+def column_names(config: Config, name: str, path: str) -> list[str]:
+    """Returns the columns that a name stands for: several only with `auto_expand_input_fields`.
+
+    Raises:
+        ConfigError: At `path`, if a range is empty or absurdly long.
+    """
+    if not config.message.data_config.auto_expand_input_fields:
+        return [name]
+    try:
+        return expand_name(name)
+    except ValueError as error:
+        raise config.error(path, str(error)) from None

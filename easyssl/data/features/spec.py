@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from easyssl.data.features.names import expand_name
+from easyssl.data.features.names import column_names, expand_name
 from easyssl.data.features.read import FeatureReader
 from easyssl.data.features.types import Buckets, FeatureSpec, group_features
 from easyssl.errors import nearest
@@ -30,7 +30,7 @@ def column_types(config: Config) -> dict[str, str]:
     for index, field in enumerate(data.input_fields):
         path = f"data_config.input_fields[{index}].input_name"
         kinds = field.DESCRIPTOR.fields_by_name["input_type"].enum_type.values_by_number
-        for name in _expanded(config, field.input_name, path):
+        for name in column_names(config, field.input_name, path):
             if name in columns:
                 raise config.error(path, f"column '{name}' is declared twice")
             columns[name] = kinds[field.input_type].name
@@ -97,7 +97,7 @@ def _defaults(config: Config) -> dict[str, str]:
     return {
         name: field.default_val
         for index, field in enumerate(config.message.data_config.input_fields)
-        for name in _expanded(config, field.input_name, f"data_config.input_fields[{index}].input_name")
+        for name in column_names(config, field.input_name, f"data_config.input_fields[{index}].input_name")
     }
 
 
@@ -112,17 +112,8 @@ def _declared(config: Config, columns: dict[str, str]) -> Iterator[tuple[Feature
         yield reader, list(message.input_names), f"{path}.input_names"
         for place, shared in enumerate(message.shared_names):
             shared_path = f"{path}.shared_names[{place}]"
-            for name in _expanded(config, shared, shared_path):
+            for name in column_names(config, shared, shared_path):
                 yield reader, [name], shared_path
-
-
-def _expanded(config: Config, name: str, path: str) -> list[str]:
-    if not config.message.data_config.auto_expand_input_fields:
-        return [name]
-    try:
-        return expand_name(name)
-    except ValueError as error:
-        raise config.error(path, str(error)) from None
 
 
 def _share_tables(config: Config, specs: dict[str, FeatureSpec]) -> dict[str, FeatureSpec]:

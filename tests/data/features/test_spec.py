@@ -155,6 +155,7 @@ def test_ranges_of_names_are_expanded_where_the_config_says_so():
     assert column_types(config) == {"p1": "INT32", "p2": "INT32", "p3": "INT32"}
     assert list(build_feature_specs(config)) == ["p1", "p2", "p3"]
     assert expand_name("p[7-7]") == ["p7"]
+    assert expand_name("p[7-8]_x") == ["p7_x", "p8_x"]
     with pytest.raises(ValueError, match="count upwards"):
         expand_name("p[3-1]")
 
