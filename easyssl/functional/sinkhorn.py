@@ -18,10 +18,10 @@ def sinkhorn(
     r"""Solves the entropic transport of rows to columns with the Sinkhorn-Knopp algorithm, in logarithms.
 
     The plan maximises `sum(Q * scores) + epsilon * entropy(Q)` where every column receives the mass
-    `1 / columns` and row i sends `w_i / sum(w)`. It is `diag(m) exp(scores / epsilon) diag(v)`; each iteration
-    fits v to the columns, then m to the rows. The result is divided by the rows' masses. As rows are fitted
-    last they are exact after any number of iterations, columns only in the limit: with cosines, epsilon 0.05
-    and 3 iterations a column's mass may be off by a tenth of itself.
+    `1 / columns` and row i sends `w_i / sum(w)`. It is `diag(m) exp(scores / epsilon) diag(v)`; each
+    iteration fits v to the columns, then m to the rows. The result is divided by the rows' masses. As rows
+    are fitted last they are exact after any number of iterations, columns only in the limit: with cosines,
+    epsilon 0.05 and 3 iterations a column's mass may be off by a tenth of itself.
 
     Under a distribution strategy the columns are fitted over the rows of all replicas; all of them must call
     this, outside of loops and branches.
