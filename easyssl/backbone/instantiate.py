@@ -51,9 +51,10 @@ def make_layer(
         raise error(f"{plan.path}.class_name", str(e.args[0])) from None
     kwargs = dict(plan.kwargs)
     own = plan.class_name in registry.registered()
-    for name in getattr(cls, "file_parameters", ()) if own and resolve is not None else ():
-        if isinstance(kwargs.get(name), str):
-            kwargs[name] = resolve(kwargs[name], f"{plan.params_path}.{name}")
+    if own and resolve is not None:
+        for name in getattr(cls, "file_parameters", ()):
+            if isinstance(kwargs.get(name), str):
+                kwargs[name] = resolve(kwargs[name], f"{plan.params_path}.{name}")
     if own and kernel_l2 > 0 and "kernel_regularizer" in inspect.signature(cls).parameters:
         kwargs.setdefault("kernel_regularizer", keras.regularizers.L2(kernel_l2 / 2))
     if not own:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import argparse
 
+from easyssl.cli import mutual_information
 from easyssl.cli.arguments import natural, one_of, positive
 from easyssl.errors import UsageError
 
-SUMMARY = "make data to try things with, or prepare a public data set"
+SUMMARY = "make data to try things with, prepare a public data set, or measure one"
 DESCRIPTION = """\
 Writes data that the sample configs read.
 
 'generate' draws rows at random from a known model of clicks. 'prepare' reads a public data set in the files
 it is published in, which you download yourself. The same arguments give the same files.
+
+'mutual-information' measures how much features tell about each other; it has flags of its own, see
+'easyssl data mutual-information --help'.
 """
 EPILOG = """\
 examples:
   easyssl data generate taobao --out samples/data/taobao
   easyssl data generate taobao --out /tmp/small --rows 1000 --test-rows 200 --seed 7
   easyssl data prepare ml1m --source ~/Downloads/ml-1m --out samples/data/ml1m
+  easyssl data mutual-information my.config --group item --output mi.npy
 """
+
+ACTIONS = {"mutual-information": mutual_information}
+"""Actions that are commands of their own; they come directly behind `data`."""
 
 # Flag of the command line -> argument of a generator, of a preparer.
 _OPTIONS = {
@@ -33,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from easyssl.data.prepare import GENERATORS, PREPARERS
 
     parser.add_argument(
-        "action", type=one_of("action", list(_OPTIONS)), metavar="ACTION", help="generate or prepare"
+        "action", type=one_of("action", [*_OPTIONS, *ACTIONS]), metavar="ACTION", help="generate or prepare"
     )
     parser.add_argument(
         "name",
@@ -55,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.data.prepare import GENERATORS, PREPARERS, generate, prepare
 
+    if args.action in ACTIONS:
+        raise UsageError(f"easyssl data: put '{args.action}' first: easyssl data {args.action} ...")
     known = GENERATORS if args.action == "generate" else PREPARERS
     if args.name not in known:
         raise UsageError(f"easyssl data: cannot {args.action} '{args.name}', only {', '.join(known)}")

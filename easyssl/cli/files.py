@@ -23,6 +23,18 @@ def suffix_of(flag: str, name: str, allowed: Sequence[str]) -> str:
     return suffix
 
 
+def check_writable(path: pathlib.Path) -> None:
+    """Checks that a file could be there, for commands that have much to do before they write it.
+
+    Raises:
+        UsageError: If its folder is not there, or it is a folder itself.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: the folder {path.parent} does not exist; make it first")
+    if path.is_dir():
+        raise UsageError(f"{path}: this is a folder; expected the name of a file to write")
+
+
 @contextlib.contextmanager
 def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives the name of a temporary file that takes the place of `path` if the block ends well.
@@ -30,10 +42,7 @@ def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
         UsageError: If the folder is not there.
     """
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist; make it first")
-    if path.is_dir():
-        raise UsageError(f"{path}: this is a folder; expected the name of a file to write")
+    check_writable(path)
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         yield temporary

@@ -111,6 +111,9 @@ def _run(words: list[str]) -> int:
     if name not in COMMANDS:
         raise UsageError(f"easyssl: there is no command '{name}'{closest_command(name, list(COMMANDS))}")
     command = COMMANDS[name]
+    actions = getattr(command, "ACTIONS", {})
+    if rest and rest[0] in actions:
+        name, command, rest = f"{name} {rest[0]}", actions[rest[0]], rest[1:]
     parser = Parser(f"easyssl {name}", command.DESCRIPTION, command.EPILOG)
     command.add_arguments(parser)
     try:

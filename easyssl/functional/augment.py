@@ -129,7 +129,9 @@ def draw_change(
         source = tf.where(sorts[:, None], tf.argsort(keys, axis=-1, stable=True), source)
 
     masked = replaced = other = pick = None
-    positions = _positions(draws[0], lengths, rates, chosen) if takes or "mask" in chosen else None
+    positions = tf.zeros_like(draws[0], tf.bool)
+    if takes or "mask" in chosen:
+        positions = _positions(draws[0], lengths, rates, chosen)
     if "mask" in chosen:
         masked = column("mask") & positions[:, :size]
     if "substitute" in chosen:

@@ -91,6 +91,10 @@ class MutualInformation:
             present = shares > 0
             pairs.add(keys[present], shares[present])
 
+    def num_values(self) -> list[int]:
+        """Returns how many different values each field has, "missing" included."""
+        return [len(single.weights()) for single in self._singles]
+
     def entropies(self) -> np.ndarray:
         """Returns the entropy of each field in nats, float64 `[fields]`."""
         return np.array([_entropy(single.weights(), self.rows) for single in self._singles])
