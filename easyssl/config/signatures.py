@@ -98,7 +98,7 @@ def static_catalogue(folder: Path = _LAYERS) -> Mapping[str, Signature]:
             any(_calls_loss(cls) for cls in _static_mro(cls, classes)),
         )
         for cls in classes.values()
-        if (name := _registered_name(cls)) is not None
+        for name in _registered_names(cls)
     }
 
 
@@ -206,13 +206,12 @@ def _static_parameters(cls: ast.ClassDef) -> tuple[list[Parameter], bool]:
     return parameters, init.args.kwarg is not None
 
 
-def _registered_name(cls: ast.ClassDef) -> str | None:
+def _registered_names(cls: ast.ClassDef) -> Iterator[str]:
     for decorator in cls.decorator_list:
         if isinstance(decorator, ast.Call) and _last_name(decorator.func) == "register" and decorator.args:
             (name, *_) = decorator.args
             if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                return name.value
-    return None
+                yield name.value
 
 
 def _calls_loss(cls: ast.ClassDef) -> bool:

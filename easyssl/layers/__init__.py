@@ -1,5 +1,6 @@
 """Keras layers; importing this registers them under the names that configs use."""
 
+from easyssl.layers.adversarial_classifier import AdversarialClassifier
 from easyssl.layers.auxiliary_loss import AuxiliaryLoss
 from easyssl.layers.bst import BST
 from easyssl.layers.cluster_distillation import ClusterDistillation
@@ -10,6 +11,7 @@ from easyssl.layers.embedding_table import EmbeddingTable
 from easyssl.layers.encoder_block import EncoderBlock
 from easyssl.layers.feature_group import FeatureGroup
 from easyssl.layers.feature_masking import FeatureMasking
+from easyssl.layers.gradient_reversal import GradientReversal
 from easyssl.layers.input_layer import InputLayer
 from easyssl.layers.mlp import MLP
 from easyssl.layers.moe_whitening_adaptor import MoEWhiteningAdaptor
@@ -24,6 +26,7 @@ from easyssl.layers.value_dropout import ValueDropout
 __all__ = [
     "BST",
     "MLP",
+    "AdversarialClassifier",
     "AuxiliaryLoss",
     "ClusterDistillation",
     "Dice",
@@ -33,6 +36,7 @@ __all__ = [
     "EncoderBlock",
     "FeatureGroup",
     "FeatureMasking",
+    "GradientReversal",
     "InputLayer",
     "MoEWhiteningAdaptor",
     "MultiHeadSelfAttention",
