@@ -59,4 +59,5 @@ def _rows(x: tf.Tensor) -> tf.Tensor:
 
 
 def _sum_rows(x: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(_rows(x), axis=0)
+    # The same as `reduce_sum(axis=0)`, several times faster on CPUs.
+    return tf.raw_ops.BiasAddGrad(out_backprop=_rows(x))

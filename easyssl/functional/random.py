@@ -17,6 +17,7 @@ from tensorflow import keras
 _PHILOX = tf.random.Algorithm.PHILOX.value
 # Replicas of one step share (seed, counter); each reads its own stretch of the stream, 2^40 blocks apart.
 _REPLICA_STRIDE = 1 << 40
+_LEVELS = 1 << 16
 
 
 def add_random_state(layer: Any, seed: int | None = None) -> Any:
@@ -85,17 +86,52 @@ def uniform(key: tf.Tensor, shape: Any) -> tf.Tensor:
         >>> bool(tf.reduce_all(uniform(key, [2, 3]) == uniform(key, [4, 3])[:2]))
         True
     """
-    key = tf.cast(key, tf.uint64)
     # `tf.random.stateless_uniform` hashes its seed, and turns bits into floats, in another way under XLA.
     # These bits are the same everywhere; 24 of them are what float32 holds exactly.
-    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+    bits = _bits(key, shape)
+    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
+
+
+def keep_mask(key: tf.Tensor, rate: float, shape: tf.Tensor) -> tf.Tensor:
+    """Draws which entries dropout keeps; 16 bits an entry, half of what `uniform` takes.
+
+    Args:
+        key: int64 `[2]` from `advance`, or any pair of non-negative numbers.
+        rate: Probability that an entry is not kept, in [0, 1); `rounded_rate` of it is what acts.
+        shape: Shape of the result, int32 tensor.
+
+    Returns:
+        bool tensor of that shape.
+
+    Example:
+        >>> mask = keep_mask(tf.constant([2020, 1], tf.int64), 0.25, tf.constant([100, 100]))
+        >>> round(float(tf.reduce_mean(tf.cast(mask, tf.float32))), 1)
+        0.8
+    """
+    count = tf.reduce_prod(shape)
+    halves = tf.reshape(tf.bitcast(_bits(key, [(count + 1) // 2]), tf.uint16), [-1])
+    limit = tf.constant(round(rounded_rate(rate) * _LEVELS), tf.uint16)
+    return tf.reshape(halves[:count] >= limit, shape)
+
+
+def rounded_rate(rate: float) -> float:
+    """Returns the rate that `keep_mask` acts on, the nearest multiple of 2^-16.
+
+    Args:
+        rate: A probability in [0, 1).
+    """
+    return min(round(rate * _LEVELS), _LEVELS - 1) / _LEVELS
+
+
+def _bits(key: tf.Tensor, shape: Any) -> tf.Tensor:
+    seed, counter = tf.split(tf.cast(key, tf.uint64), 2)
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=tf.convert_to_tensor(shape, tf.int32),
-        key=key[:1],
-        counter=tf.stack([_replica_offset(), key[1]]),
+        key=seed,
+        counter=tf.concat([_replica_offset()[None], counter], axis=0),
         alg=_PHILOX,
         dtype=tf.uint32,
     )
-    return tf.cast(tf.bitwise.right_shift(bits, tf.constant(8, tf.uint32)), tf.float32) * 2.0**-24
 
 
 def _replica_offset() -> tf.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional.random import add_random_state, advance, uniform
+from easyssl.functional.random import add_random_state, advance, keep_mask, rounded_rate
 from easyssl.layers.building import check_rate
 from easyssl.registry import register
 
@@ -22,7 +22,7 @@ class Dropout(keras.layers.Layer):
     Masks pass through.
 
     Args:
-        rate: Share of entries that are dropped, in [0, 1).
+        rate: Share of entries that are dropped, in [0, 1); rounded to a multiple of 2^-16.
         seed: Seed of the random numbers; None takes one that `keras.utils.set_random_seed` determines.
             Defaults to None.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
@@ -67,8 +67,8 @@ class Dropout(keras.layers.Layer):
         inputs = tf.convert_to_tensor(inputs)
         if not training or self.rate == 0:
             return inputs
-        kept = uniform(advance(self.random_state), tf.shape(inputs)) >= self.rate
-        return tf.where(kept, inputs / (1.0 - self.rate), tf.zeros([], inputs.dtype))
+        kept = keep_mask(advance(self.random_state), self.rate, tf.shape(inputs))
+        return tf.where(kept, inputs * (1.0 / (1.0 - rounded_rate(self.rate))), tf.zeros([], inputs.dtype))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the input's shape."""

@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional.masking import masked_softmax
-from easyssl.functional.packing import Packing, pack, unpack
+from easyssl.functional.masking import EXCLUDED, masked_softmax
+from easyssl.functional.packing import Packing, dense_packing, pack_heads, unpack_heads
 from easyssl.layers.building import build_sublayer, check_positive, input_shapes, last_dim
 from easyssl.layers.dropout import Dropout
 
@@ -95,18 +95,19 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         """
         if queries is not None:
             return self._gather_for_one(queries, inputs, mask, training)
-        projected = tf.matmul(inputs, self._kernels(inputs.dtype)) + self._biases(inputs.dtype)
-        if packing is not None:
-            projected, mask = unpack(projected, packing), packing.mask
-        shape = tf.shape(projected)
-        heads = [shape[0], shape[1], 3, self.num_heads, self._head_dim]
-        query, key, value = tf.unstack(tf.transpose(tf.reshape(projected, heads), [2, 0, 3, 1, 4]))
-        scores = tf.matmul(query, key, transpose_b=True)
-        weights = masked_softmax(scores, None if mask is None else mask[:, None, None, :])
+        dim = inputs.shape[-1]
+        projected = tf.matmul(tf.reshape(inputs, [-1, dim]), self._kernels(inputs.dtype))
+        projected = tf.nn.bias_add(projected, self._biases(inputs.dtype))
+        if packing is None:
+            packing = dense_packing(tf.ones(tf.shape(inputs)[:2], tf.bool) if mask is None else mask)
+        query, key, value = unpack_heads(projected, packing, 3, self.num_heads)
+        scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
+        # Enough of a mask, because the steps of a row without a valid one are not read.
+        excluded = tf.where(packing.mask, 0.0, EXCLUDED)[None, :, None, :]
+        weights = tf.cast(tf.nn.softmax(scores + excluded), inputs.dtype)
         weights = self.weights_dropout(weights, training=training)
-        gathered = tf.transpose(tf.matmul(weights, value), [0, 2, 1, 3])
-        gathered = tf.reshape(gathered, [shape[0], shape[1], inputs.shape[-1]])
-        return self.output_dense(gathered if packing is None else pack(gathered, packing))
+        gathered = pack_heads(tf.matmul(weights, value), packing)
+        return tf.reshape(self.output_dense(gathered), tf.shape(inputs))
 
     def _gather_for_one(
         self, query: tf.Tensor, inputs: tf.Tensor, mask: tf.Tensor | None, training: bool | None

@@ -28,7 +28,7 @@ def test_gate():
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
 def test_a_share_is_dropped_and_the_rest_scaled(rate):
     kept = Dropout(rate, seed=1)(tf.ones([100, 100]), training=True).numpy()
-    np.testing.assert_allclose(np.unique(kept), [0.0, 1 / (1 - rate)], rtol=1e-6)
+    np.testing.assert_allclose(np.unique(kept), [0.0, 1 / (1 - rate)], rtol=1e-4)
     dropped = int((kept == 0).sum())
     assert stats.binomtest(dropped, kept.size, rate).pvalue > 1e-3
 
