@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from easyssl.errors import nearest
 from easyssl.functional.masking import EXCLUDED, weighted_mean
-from easyssl.functional.replicas import replica_sum
+from easyssl.functional.replicas import first_row, gather_rows, replica_sum
 from easyssl.functional.selection import first_argmax
 from easyssl.functional.similarity import check_similarity, comparable
 
@@ -54,6 +54,7 @@ def prototype_contrast(
     negatives: str = "both_views",
     weights: tf.Tensor | None = None,
     ids: tf.Tensor | None = None,
+    cross_replica: bool = False,
 ) -> tf.Tensor:
     """InfoNCE whose negatives are the other rows and the prototypes that the row is not assigned to.
 
@@ -77,9 +78,11 @@ def prototype_contrast(
             the view that the anchor is not of. Defaults to "both_views".
         weights: `[batch]`, the weight of each row. A row of weight 0 is no negative either. Defaults to None.
         ids: `[batch]`; rows of one id are no negatives of each other. Defaults to None.
+        cross_replica: Whether the rows of other replicas of a distribution strategy are negatives, too.
+            Defaults to False.
 
     Returns:
-        float32 scalar.
+        float32 scalar, the mean over the rows of this replica.
 
     Raises:
         ValueError: For an unknown name or a temperature that is not positive.
@@ -97,19 +100,26 @@ def prototype_contrast(
     check_contrast(similarity, temperature, denominator, negatives)
     left, right = comparable(left, similarity), comparable(right, similarity)
     prototypes = comparable(prototypes, similarity)
-    rows = tf.range(tf.shape(left)[0])
     weights = tf.ones_like(left[:, 0]) if weights is None else tf.cast(weights, tf.float32)
-    usable = weights > 0.0
-    others = usable[None, :] & (rows[:, None] != rows[None, :])
+
+    def pool(values: tf.Tensor) -> tf.Tensor:
+        return gather_rows(values) if cross_replica else values
+
+    usable = pool(weights) > 0.0
+    size = tf.shape(left)[0]
+    own = tf.range(size) + (first_row(size) if cross_replica else 0)
+    others = usable[None, :] & (own[:, None] != tf.range(tf.size(usable))[None, :])
     if ids is not None:
-        others &= ids[:, None] != ids[None, :]
+        others &= ids[:, None] != pool(ids)[None, :]
     not_own = assigned[:, None] != tf.range(tf.shape(prototypes)[0], dtype=assigned.dtype)[None, :]
     positive = tf.reduce_sum(left * right, axis=-1) / temperature
 
-    def direction(anchor: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-        candidates = [(other, others), (prototypes, not_own)]
+    views = [pool(left), pool(right)]
+
+    def direction(anchor: tf.Tensor, its_view: int) -> tf.Tensor:
+        candidates = [(views[1 - its_view], others), (prototypes, not_own)]
         if negatives == "both_views":
-            candidates.append((anchor, others))
+            candidates.append((views[its_view], others))
         logits = [
             tf.where(allowed, tf.matmul(anchor, vectors, transpose_b=True) / temperature, EXCLUDED)
             for vectors, allowed in candidates
@@ -120,7 +130,7 @@ def prototype_contrast(
         has_negatives = tf.reduce_any(tf.concat([allowed for _, allowed in candidates], axis=1), axis=1)
         return tf.where(has_negatives, rest - positive, 0.0)
 
-    losses = direction(left, right) + direction(right, left)
+    losses = direction(left, 0) + direction(right, 1)
     return weighted_mean(losses, weights * at_least_two(tf.reduce_sum(tf.cast(usable, tf.float32))))
 
 

@@ -99,7 +99,7 @@ class MultiInterestAttention(keras.layers.Layer):
         self.hidden_dense = self._dense(hidden, "hidden", shape, activation="tanh")
         self.score_dense = self._dense(self.num_interests, "score", (*shape[:2], hidden))
         self.value_dense = self._dense(dim, "value", shape) if self.value_projection else None
-        self.head_dense = None
+        self.head_dense: Any = None
         if self.output_head == "tanh_fc":
             interests = (shape[0], self.num_interests, dim)
             self.head_dense = self._dense(dim, "head", interests, use_bias=True, activation="tanh")

@@ -28,7 +28,7 @@ class PrototypeContrast(keras.layers.Layer):
     A row's prototype is where its assignment is largest, the first one of several; no gradient flows through
     that choice. Gradients reach both views, also as negatives of other rows, and the prototypes. A row counts
     if its length is positive and neither view is zero; with fewer than two such rows the loss is exactly 0.
-    Everything is computed in float32. Under a distribution strategy negatives are those of the replica.
+    Everything is computed in float32.
 
     Args:
         loss_weight: Factor of the loss. Defaults to 1.0.
@@ -41,6 +41,8 @@ class PrototypeContrast(keras.layers.Layer):
         false_negative_mask: "ids", if the last input is ids and rows of one id are no negatives of each
             other, or "none". Defaults to "none".
         prototype_gradient: Whether the loss moves prototypes. Defaults to True.
+        cross_replica: Whether the rows of other replicas of a distribution strategy are negatives, too.
+            Defaults to False.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
@@ -66,6 +68,7 @@ class PrototypeContrast(keras.layers.Layer):
         negatives: Literal["both_views", "other_view"] = "both_views",
         false_negative_mask: Literal["none", "ids"] = "none",
         prototype_gradient: bool = True,
+        cross_replica: bool = False,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # the inputs arrive in the precision they were computed in
@@ -77,6 +80,7 @@ class PrototypeContrast(keras.layers.Layer):
         self.negatives = negatives
         self.false_negative_mask = false_negative_mask
         self.prototype_gradient = prototype_gradient
+        self.cross_replica = cross_replica
         self.supports_masking = True
         check_contrast(similarity, temperature, denominator, negatives)
         if false_negative_mask not in _FALSE_NEGATIVE_MASKS:
@@ -89,8 +93,10 @@ class PrototypeContrast(keras.layers.Layer):
         """Checks the shapes; there are no weights."""
         shapes = input_shapes(input_shape)
         ranks = [len(shape) for shape in shapes]
-        ids = [1] if self.false_negative_mask == "ids" else []
-        fits = ranks in ([2, 2, 2, 2, *ids], [2, 2, 2, 2, 1, *ids])
+        ids = self.false_negative_mask == "ids"
+        if ids and shapes[-1][1:] == (1,):
+            ranks[-1] = 1
+        fits = ranks in ([2, 2, 2, 2, *[1] * ids], [2, 2, 2, 2, 1, *[1] * ids])
         if fits:
             left, right, assignments, prototypes = shapes[:4]
             fits = fit_together(left[1], right[1], prototypes[1])
@@ -109,14 +115,14 @@ class PrototypeContrast(keras.layers.Layer):
         Args:
             inputs: Two views `[batch, dim]`; assignments `[batch, num_prototypes]` and prototypes
                 `[num_prototypes, dim]`, as `SinkhornClustering` gives them; optionally lengths `[batch]`;
-                with `false_negative_mask="ids"`, ids `[batch]`.
+                with `false_negative_mask="ids"`, ids `[batch]` or `[batch, 1]`.
             training: Whether to report. Defaults to None, which is False.
 
         Returns:
             The weighted loss, a float32 scalar.
         """
         left, right, assignments, prototypes, *rest = inputs
-        ids = rest.pop() if self.false_negative_mask == "ids" else None
+        ids = tf.reshape(rest.pop(), [-1]) if self.false_negative_mask == "ids" else None
         loss = prototype_contrast(
             left,
             right,
@@ -128,6 +134,7 @@ class PrototypeContrast(keras.layers.Layer):
             negatives=self.negatives,
             weights=row_weights([left, right], *rest),
             ids=ids,
+            cross_replica=self.cross_replica,
         )
         if training:
             report_loss(self, f"{self.name}_contrast_loss", loss, self.loss_weight)
@@ -147,5 +154,6 @@ class PrototypeContrast(keras.layers.Layer):
             "negatives",
             "false_negative_mask",
             "prototype_gradient",
+            "cross_replica",
         )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

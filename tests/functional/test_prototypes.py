@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -266,3 +269,41 @@ def test_bad_arguments_name_what_came():
         contrast(similarity="cos")
     with pytest.raises(ValueError, match="temperature=0"):
         cluster_distillation([f32(LEFT)], f32(LEFT), temperature=0)
+
+
+@pytest.mark.slow
+def test_negatives_of_all_replicas():
+    code = """
+import numpy as np
+import tensorflow as tf
+devices = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from easyssl.functional.prototypes import prototype_contrast
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+rng = np.random.default_rng(0)
+left, right, mu = (rng.normal(size=(n, 4)).astype("float32") for n in (7, 7, 3))
+own, weights, ids = rng.integers(0, 3, 7), np.array([1, 1, 0, 1, 1, 1, 1], "float32"), np.arange(7) % 5
+
+def loss(a, b, own, weights, ids, cross_replica=True):
+    with tf.GradientTape() as tape:
+        tape.watch([a, b])
+        value = prototype_contrast(a, b, mu, own, weights=weights, ids=ids, cross_replica=cross_replica)
+        total = value * tf.reduce_sum(weights)
+    return [total, *tape.gradient(total, [a, b])]
+
+whole = loss(*map(tf.constant, (left, right, own, weights, ids)), cross_replica=False)
+
+def part(x):
+    def rows(context):
+        return tf.constant(x[:4] if context.replica_id_in_sync_group == 0 else x[4:])
+    return strategy.experimental_distribute_values_from_function(rows)
+
+run = tf.function(lambda *x: strategy.run(loss, x), autograph=False)
+total, *gradients = run(*map(part, (left, right, own, weights, ids)))
+np.testing.assert_allclose(sum(strategy.experimental_local_results(total)), whole[0], rtol=1e-4)
+for got, expected in zip(gradients, whole[1:], strict=True):
+    both = tf.concat(strategy.experimental_local_results(got), axis=0)
+    np.testing.assert_allclose(both, expected, rtol=1e-3, atol=1e-5)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

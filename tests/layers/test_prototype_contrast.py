@@ -71,6 +71,7 @@ def test_lengths_and_ids():
     np.testing.assert_allclose(got, expected(weights=weights), rtol=1e-6)
     layer = PrototypeContrast(false_negative_mask="ids")
     np.testing.assert_allclose(layer([*INPUTS, IDS]), expected(ids=tf.constant(IDS)), rtol=1e-6)
+    np.testing.assert_array_equal(layer([*INPUTS, IDS[:, None]]), layer([*INPUTS, IDS]))
     both = PrototypeContrast(false_negative_mask="ids")([*INPUTS, LENGTHS, IDS])
     np.testing.assert_allclose(both, expected(ids=tf.constant(IDS), weights=weights), rtol=1e-6)
 
