@@ -13,10 +13,15 @@ from easyssl.layers.feature_group import FeatureGroup
 from easyssl.layers.feature_masking import FeatureMasking
 from easyssl.layers.gradient_reversal import GradientReversal
 from easyssl.layers.input_layer import InputLayer
+from easyssl.layers.interest_readout import InterestReadout
 from easyssl.layers.mlp import MLP
 from easyssl.layers.moe_whitening_adaptor import MoEWhiteningAdaptor
+from easyssl.layers.multi_interest_attention import MultiInterestAttention
 from easyssl.layers.parametric_whitening import ParametricWhitening
 from easyssl.layers.prototype_contrast import PrototypeContrast
+from easyssl.layers.re_attend import ReAttend
+from easyssl.layers.re_construct import ReConstruct
+from easyssl.layers.re_contrast import ReContrast
 from easyssl.layers.self_attention import MultiHeadSelfAttention
 from easyssl.layers.seq_augment import SeqAugment
 from easyssl.layers.seq_augment_ops import SeqAugmentOps
@@ -38,10 +43,15 @@ __all__ = [
     "FeatureMasking",
     "GradientReversal",
     "InputLayer",
+    "InterestReadout",
     "MoEWhiteningAdaptor",
     "MultiHeadSelfAttention",
+    "MultiInterestAttention",
     "ParametricWhitening",
     "PrototypeContrast",
+    "ReAttend",
+    "ReConstruct",
+    "ReContrast",
     "SeqAugment",
     "SeqAugmentOps",
     "SinkhornClustering",
