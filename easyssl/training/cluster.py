@@ -79,14 +79,14 @@ def cluster_from_environment(kinds: tuple[str, ...], needed: tuple[str, ...]) ->
     if twice:
         raise UsageError(f"{VARIABLE}: the address '{twice[0]}' is there twice")
     task = _object(value.get("task"), "task")
-    kind, index = task.get("type"), task.get("index")
-    if not isinstance(kind, str) or kind not in addresses:
-        raise UsageError(f"{VARIABLE}: task.type is {kind!r}{nearest(str(kind), addresses)}")
+    own, index = task.get("type"), task.get("index")
+    if not isinstance(own, str) or own not in addresses:
+        raise UsageError(f"{VARIABLE}: task.type is {own!r}{nearest(str(own), addresses)}")
     number = int(index) if isinstance(index, str) and index.isdecimal() else index
-    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(addresses[kind]):
-        last = len(addresses[kind]) - 1
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < len(addresses[own]):
+        last = len(addresses[own]) - 1
         raise UsageError(f"{VARIABLE}: task.index is {index!r}, expected a number from 0 to {last}")
-    return Cluster(addresses, kind, number)
+    return Cluster(addresses, own, number)
 
 
 def _object(value: Any, name: str) -> dict[str, Any]:

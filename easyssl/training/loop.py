@@ -100,6 +100,7 @@ def train(
             if fresh:
                 trainer.put_aside()
             trainer.build()
+            stop.take_over()  # TensorFlow takes SIGTERM when workers connect
             trainer.resume(allow_config_change)
             return trainer.run(stop)
         except tf.errors.UnavailableError as error:
@@ -233,7 +234,7 @@ class Trainer:
         capacity = self.config.message.data_config.prefetch_size
         last_save = time.monotonic()
         with Prefetcher(self.dataset.batches(order.start), self.placement, capacity) as prefetched:
-            batches = order.batches(prefetched)
+            batches = order.batches(prefetched, self.placement)
             for batch in batches:
                 self.train_on(batch)
                 said = batches.agree(self._facts(stop, last_save))

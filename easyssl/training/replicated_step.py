@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,7 +63,7 @@ class ReplicatedStep(TrainStep):
             numbers = self._compiled(replica_inputs(batch)).numpy().tolist()
         return self._result(numbers)
 
-    def _step(self, inputs: Sequence[Inputs]) -> tf.Tensor:
+    def _step(self, inputs: Any) -> tf.Tensor:
         with self.devices.scope():
             numbers, gradients = self.devices.strategy.run(self._replica, args=(list(inputs),))
             numbers = self.devices.strategy.reduce("SUM", numbers, axis=None)
@@ -73,11 +72,14 @@ class ReplicatedStep(TrainStep):
         for device, rule, own in zip(self.devices.names, self.rules, gradients, strict=True):
             with tf.device(device):
                 prepared.append(rule.prepare(own))
-        norm = prepared[0][1]
+        # Devices may round their norms differently. Clipping by different norms would drive the copies apart.
+        with self.devices.scope():
+            norms = self.devices.strategy.run(lambda: prepared[self.devices.local_replica()][1])
+            norm = self.devices.strategy.reduce("MEAN", norms, axis=None)
         bad_inputs, total = numbers[0], numbers[1]
         loss_finite = tf.math.is_finite(total) & (bad_inputs == 0.0)
         finite = loss_finite & tf.math.is_finite(norm)
-        tf.cond(finite, lambda: done(self._apply, prepared), lambda: tf.constant(False))
+        tf.cond(finite, lambda: done(self._apply, prepared, norm), lambda: tf.constant(False))
         overflow = tf.constant(False)
         if self.loss_scale is not None:
             overflow = loss_finite & ~finite & (self.loss_scale.factor > 1.0)
@@ -118,8 +120,8 @@ class ReplicatedStep(TrainStep):
                 own[replica][index] = value
         return own
 
-    def _apply(self, prepared: Sequence[tuple[list[Gradient], tf.Tensor]]) -> None:
-        for device, rule, (gradients, norm) in zip(self.devices.names, self.rules, prepared, strict=True):
+    def _apply(self, prepared: Sequence[tuple[list[Gradient], tf.Tensor]], norm: tf.Tensor) -> None:
+        for device, rule, (gradients, _) in zip(self.devices.names, self.rules, prepared, strict=True):
             with tf.device(device):
                 rule.apply(gradients, norm)
 
@@ -133,14 +135,14 @@ def rules_on(devices: Devices, config: Any, model: keras.Model) -> list[UpdateRu
     Raises:
         ConfigError: If the config describes no update rule.
     """
-    rules = []
-    for index, name in enumerate(devices.names):
-        place = tf.device(name) if isinstance(devices, Replicas) else contextlib.nullcontext()
-        with place:
-            rules.append(
-                update_rule_from_config(config, model, lambda variable, i=index: devices.copies(variable)[i])
-            )
-    return rules
+    if not isinstance(devices, Replicas):
+        return [update_rule_from_config(config, model)]
+
+    def rule_on(index: int) -> UpdateRule:
+        with tf.device(devices.names[index]):
+            return update_rule_from_config(config, model, lambda variable: devices.copies(variable)[index])
+
+    return [rule_on(index) for index in range(len(devices.names))]
 
 
 def step_on(

@@ -32,10 +32,15 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         """Takes over the two signals."""
+        self.take_over()
+        return self
+
+    def take_over(self) -> None:
+        """Takes over the two signals, also from who has taken them since."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._handle)
-        return self
+                handler = signal.signal(number, self._handle)
+                self._previous.setdefault(number, handler)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -98,7 +98,7 @@ class TrainStep:
             metrics=dict(zip(self._metric_names, terms[2 * count :], strict=True)),
         )
 
-    def _step(self, inputs: Inputs) -> tf.Tensor:
+    def _step(self, inputs: Any) -> tf.Tensor:
         losses, gradients = self._gradients(inputs)
         if self.loss_scale is not None:
             gradients = [scaled(gradient, 1 / self.loss_scale.factor) for gradient in gradients]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from easyssl.data.cursor import Cursor
@@ -42,6 +42,7 @@ class Together:
 
     Args:
         batches: This worker's batches.
+        spare: Returns any batch of this worker, or None; asked when a dummy is needed before the first one.
         devices: Knows the others.
         start: The position before the first step, of all workers together.
         batch_rows: Rows of a full step, all workers together.
@@ -52,6 +53,7 @@ class Together:
     def __init__(
         self,
         batches: Iterable[Batch],
+        spare: Callable[[], Batch | None],
         devices: Devices,
         start: Cursor,
         batch_rows: int,
@@ -60,6 +62,7 @@ class Together:
     ) -> None:
         self.devices = devices
         self._source = iter(batches)
+        self._spare = spare
         self._position = start
         self._batch_rows = batch_rows
         self._drop_remainder = drop_remainder
@@ -126,6 +129,8 @@ class Together:
             return
         try:
             self._next = next(self._source, None)
+            if self._next is None and self._last is None:
+                self._last = self._spare()
         except InputError as error:
             self._error = error
 
@@ -207,6 +212,7 @@ class Order:
     def __init__(self, config: Any, devices: Devices, dataset: Any, saved: Cursor | None) -> None:
         self._data_config = config.message.data_config
         self._devices = devices
+        self._dataset = dataset
         self._saved = saved
         self.start = saved
         if devices.workers > 1:
@@ -220,11 +226,26 @@ class Order:
                     self._saved, devices.worker, devices.workers, dataset.fingerprint()
                 )
 
-    def batches(self, prefetched: Iterable[Batch]) -> Alone | Together:
-        """Returns the batches of each step."""
+    def batches(self, prefetched: Iterable[Batch], prepare: Callable[[Any], Batch]) -> Alone | Together:
+        """Returns the batches of each step.
+
+        Args:
+            prefetched: This worker's batches.
+            prepare: Made them from what the data set gives.
+        """
         if self._saved is None or self._devices.workers == 1:
             return Alone(prefetched)
+
+        def spare() -> Batch | None:
+            return next(map(prepare, self._dataset.batches()), None)
+
         data = self._data_config
         return Together(
-            prefetched, self._devices, self._saved, data.batch_size, data.drop_remainder, data.file_shard
+            prefetched,
+            spare,
+            self._devices,
+            self._saved,
+            data.batch_size,
+            data.drop_remainder,
+            data.file_shard,
         )
