@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from easyssl.errors import nearest
 from easyssl.functional.masking import length_mask
 from easyssl.functional.multi_interest import interest_positives
 from easyssl.layers.building import Shape, fit_together, input_shapes
+
+_PRESETS = ("standard", "official")
 
 
 class InterestInputs(NamedTuple):
@@ -72,6 +75,20 @@ def check_interest_inputs(layer: Any, input_shape: Any, takes_ids: bool = False)
             f"{', and optionally ids [batch, seq_len]' if takes_ids else ''}. Received shapes: {shapes}"
         )
     return shapes[:4]
+
+
+def check_preset(layer: str, preset: str) -> None:
+    """Raises `ValueError` unless a preset is "standard" or "official".
+
+    Args:
+        layer: The layer's class, named in the error.
+        preset: The preset.
+
+    Raises:
+        ValueError: With what was received.
+    """
+    if preset not in _PRESETS:
+        raise ValueError(f"{layer}: unknown preset '{preset}'{nearest(preset, _PRESETS)}")
 
 
 def check_threshold(layer: str, threshold: float | None) -> None:

@@ -7,15 +7,17 @@ from typing import Any, Literal
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.errors import nearest
 from easyssl.functional.masking import masked_softmax
 from easyssl.functional.multi_interest import reconstruction_error
 from easyssl.layers.building import build_sublayer, check_positive, last_dim
-from easyssl.layers.interest_inputs import check_interest_inputs, check_threshold, interest_inputs
+from easyssl.layers.interest_inputs import (
+    check_interest_inputs,
+    check_preset,
+    check_threshold,
+    interest_inputs,
+)
 from easyssl.losses.collect import report_loss
 from easyssl.registry import register
-
-PRESETS = ("standard", "official")
 
 
 @register("ReConstruct")
@@ -80,8 +82,7 @@ class ReConstruct(keras.layers.Layer):
         if bottleneck_dim is not None:
             check_positive("ReConstruct", bottleneck_dim=bottleneck_dim)
         check_threshold("ReConstruct", threshold)
-        if preset not in PRESETS:
-            raise ValueError(f"ReConstruct: unknown preset '{preset}'{nearest(preset, PRESETS)}")
+        check_preset("ReConstruct", preset)
 
     def build(self, input_shape: Any) -> None:
         """Creates W4, b, W3, W5 and the queries w."""

@@ -7,15 +7,17 @@ from typing import Any, Literal
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.errors import nearest
 from easyssl.functional.re_contrast import re_contrast
 from easyssl.functional.similarity import check_similarity
 from easyssl.layers.building import check_not_negative
-from easyssl.layers.interest_inputs import check_interest_inputs, check_threshold, interest_inputs
+from easyssl.layers.interest_inputs import (
+    check_interest_inputs,
+    check_preset,
+    check_threshold,
+    interest_inputs,
+)
 from easyssl.losses.collect import report_loss
 from easyssl.registry import register
-
-PRESETS = ("standard", "official")
 
 
 @register("ReContrast")
@@ -76,8 +78,7 @@ class ReContrast(keras.layers.Layer):
         check_threshold("ReContrast", threshold)
         if num_rolled is not None:
             check_not_negative("ReContrast", num_rolled=num_rolled)
-        if preset not in PRESETS:
-            raise ValueError(f"ReContrast: unknown preset '{preset}'{nearest(preset, PRESETS)}")
+        check_preset("ReContrast", preset)
 
     def build(self, input_shape: Any) -> None:
         """Checks the shapes; there are no weights."""
