@@ -102,11 +102,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     config = load(arguments)
     trainer = Trainer(config, open(os.devnull, "w"), lambda name: None)
     trainer.build()
-    lengths = [name for name in trainer.preparation.signature() if name.endswith("/length")][:1]
     left, right = (tf.random.stateless_normal([MATMUL_SIZE, MATMUL_SIZE], [0, seed]) for seed in (1, 2))
     multiply = tf.function(lambda: tf.reduce_sum(tf.matmul(left, right)))
     seconds, peaks, cpu, tokens = [], [], [], []
-    with Prefetcher(trainer.dataset.batches(None), trainer.preparation, 2) as batches:
+    with Prefetcher(trainer.dataset.batches(None), trainer.placement, 2) as batches:
         for number, batch in enumerate(batches):
             if number == 3:  # the first steps build graphs and fill caches
                 seconds, peaks, cpu, tokens = [], [], [], []
@@ -116,7 +115,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
             trainer.step(batch)
             seconds.append(time.perf_counter() - begin)
             cpu.append(time.process_time() - used)
-            tokens.append(float(sum(np.sum(batch.features[name]) for name in lengths)))
+            lengths = next(value for name, value in batch.features.items() if name.endswith("/length"))
+            tokens.append(float(np.sum(lengths)))
             if number == 0:
                 first = time.time()
                 memory_first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -146,10 +146,10 @@ def measure_input(arguments: argparse.Namespace) -> dict[str, float]:
     trainer = Trainer(load(arguments), open(os.devnull, "w"), lambda name: None)
     trainer.build()
     batches = trainer.dataset.batches(None)
-    trainer.preparation(next(batches))
+    trainer.placement(next(batches))
     begin, used, rows = time.perf_counter(), time.process_time(), 0
     for _ in range(2 * arguments.steps):
-        rows += trainer.preparation(next(batches)).rows
+        rows += trainer.placement(next(batches)).rows
     return {
         "rows_per_second": rows / (time.perf_counter() - begin),
         "rows_per_cpu_second": rows / (time.process_time() - used),
