@@ -2,7 +2,7 @@
 
     python benchmarks/ml1m_ranking.py --source FOLDER_OF_ML1M [--seeds 1 2 3] [--train-rows N]
 
-Prepares the rows, trains each of samples/ml1m/*.config with each seed through the `easyssl` command,
+Prepares the rows, trains each of samples/*_on_ml1m.config with each seed through the `easyssl` command,
 evaluates the result on the test rows and prints a Markdown table. Nothing is tuned here and nothing is chosen
 by the test rows.
 """
@@ -19,7 +19,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-MODELS = ("mlp", "sequence", "cl4srec")
+MODELS = ("mlp", "bst", "cl4srec")
 METRICS = ("auc", "gauc")
 
 
@@ -42,14 +42,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         rows = ["--rows", str(options.train_rows)] if options.train_rows else []
-        data = f"{folder}/data"
+        data = f"{folder}/data/ml1m"  # where the samples look for it below the data root
         prepare = ("data", "prepare", "ml1m", "--source", options.source, "--out", data, "--history", "20")
         easyssl(*prepare, *rows)
         results: dict[str, list[dict[str, float]]] = {}
         for seed in options.seeds:
             for model in MODELS:
-                config = str(ROOT / "samples" / "ml1m" / f"{model}.config")
-                common = [config, "--data-root", data, "--set", f"model_dir={folder}/{model}-{seed}"]
+                config = str(ROOT / "samples" / f"{model}_on_ml1m.config")
+                common = [config, "--data-root", folder, "--set", f"model_dir={folder}/{model}-{seed}"]
                 common += ["--set", f"train_config.seed={seed}"]
                 begin = time.monotonic()
                 easyssl("train", *common, "--set", "export_config.exporter_type=none")
@@ -63,7 +63,7 @@ def main() -> None:
         cells = [summary([run[name] for run in runs]) for name in METRICS]
         print(f"| {model} | {' | '.join(cells)} | {statistics.mean(run['seconds'] for run in runs):.0f} |")
     for name in METRICS:
-        for a, b in (("mlp", "sequence"), ("sequence", "cl4srec")):
+        for a, b in (("mlp", "bst"), ("bst", "cl4srec")):
             pairs = zip(results[a], results[b], strict=True)
             print(f"{name}: {b} - {a}, paired by seed: {summary([y[name] - x[name] for x, y in pairs])}")
 

@@ -38,8 +38,9 @@ def test_the_cl4srec_sample_has_the_model_that_must_run_unchanged(real_data):
     assert sample.message.model_config == given.message.model_config
 
 
-def test_the_cl4srec_sample_reads_the_columns_of_the_generator():
-    config = load_config(str(SAMPLES / "cl4srec_on_taobao.config"))
+@pytest.mark.parametrize("model", ["cl4srec", "bst", "mlp"])
+def test_a_sample_on_generated_rows_reads_the_columns_of_the_generator(model):
+    config = load_config(str(SAMPLES / f"{model}_on_taobao.config"))
     assert [field.input_name for field in config.message.data_config.input_fields] == list(COLUMNS)
 
 
@@ -55,3 +56,42 @@ def test_the_sample_for_real_rows_differs_as_it_says():
         real.ClearField(field)
         made.ClearField(field)
     assert real == made
+
+
+def without(config, blocks, packages, groups=()):
+    """Returns a config without some parts of its model, and without the names that tell samples apart."""
+    config.ClearField("model_dir")
+    model = config.model_config
+    model.ClearField("model_name")
+    for parts, key, names in (
+        (model.backbone.blocks, "name", blocks),
+        (model.backbone.packages, "name", packages),
+        (model.feature_groups, "group_name", groups),
+    ):
+        kept = [part for part in parts if getattr(part, key) not in names]
+        assert len(kept) == len(parts) - len(names)
+        del parts[:]
+        parts.extend(kept)
+    (main,) = [block for block in model.backbone.blocks if block.name == "main"]
+    kept = [source for source in main.inputs if source.package_name not in packages]
+    del main.inputs[:]
+    main.inputs.extend(kept)
+    return config
+
+
+TWINS = {
+    # data: the parts of contrast, and of the encoder: blocks, packages, feature groups
+    "taobao": (({"contrastive"}, {"seq_augment"}), ({"user_seq"}, {"seq_encoder"}, {"user_seq"})),
+    "ml1m": (({"contrast"}, {"view"}), ({"history"}, {"encoder"}, {"history"})),
+}
+
+
+@pytest.mark.parametrize("data", TWINS)
+def test_twins_differ_in_the_contrastive_blocks_and_in_the_encoder(data):
+    contrast, encoder = TWINS[data]
+    cl4srec, bst, mlp = (
+        load_config(str(SAMPLES / f"{model}_on_{data}.config")).message for model in ("cl4srec", "bst", "mlp")
+    )
+    assert len({config.model_dir for config in (cl4srec, bst, mlp)}) == 3
+    assert without(cl4srec, *contrast) == without(bst, (), ())
+    assert without(bst, *encoder) == without(mlp, (), ())
