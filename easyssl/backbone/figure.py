@@ -1,14 +1,16 @@
 """A plan as boxes and arrows, whatever they are drawn with: one panel for the main graph and one a package.
 
 A call of a package is a box of its own in the panel of the caller, so that two calls are two boxes and each
-panel is a directed acyclic graph.
+panel is a directed acyclic graph. What the package reads of the main graph has an arrow to each call.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from easyssl.backbone import describe
+from easyssl.backbone.plan_order import targets
 from easyssl.backbone.plan_types import MAIN, BlockPlan, GraphPlan, InputPlan, Plan
 
 _WIDTH = 44
@@ -57,18 +59,32 @@ class Panel:
 
 def figure(plan: Plan) -> list[Panel]:
     """Returns the panels of a plan: the main graph, then the packages."""
-    main = _Drawer(plan.main, "backbone").panel
+    reads = _main_blocks(plan)
+    main = _Drawer(plan.main, "backbone", reads).panel
     if plan.top_mlp is not None:
         output = len(main.boxes) - 1
         main.boxes[output] = Box("top_mlp", describe.shorten(describe.layer(plan.top_mlp), _WIDTH), "layer")
         main.connect(output, main.add("output", "", "output"))
-    return [main, *(_Drawer(graph, f"package {name}").panel for name, graph in plan.packages.items())]
+    return [main, *(_Drawer(graph, f"package {name}", reads).panel for name, graph in plan.packages.items())]
+
+
+def _main_blocks(plan: Plan) -> dict[str, list[str]]:
+    """Returns the blocks of the main graph that each package reads, itself or through packages it calls."""
+    reads: dict[str, list[str]] = {}
+    for package, graph in plan.packages.items():
+        nodes = [node for block in graph.blocks for source in block.inputs for node in targets(source)]
+        found: dict[str, None] = {}
+        for home, name in nodes:
+            found |= dict.fromkeys(reads[home] if name is None else [name] if home == MAIN else [])
+        reads[package] = list(found)
+    return reads
 
 
 class _Drawer:
-    def __init__(self, graph: GraphPlan, title: str) -> None:
+    def __init__(self, graph: GraphPlan, title: str, reads: Mapping[str, list[str]]) -> None:
         self.panel = Panel(title)
         self._scope = graph.name
+        self._reads = reads
         self._indices: dict[tuple[str, str], int] = {}
         for block in graph.blocks:
             self._draw(block)
@@ -95,11 +111,18 @@ class _Drawer:
         if source.package_input_kind == "block":
             given = self._block(source.package_input_scope, source.package_input or "")
         elif source.package_input_kind == "package":
-            given = self.panel.add(f"{source.package_input}()", "call", "call")
-        index = self.panel.add(f"{source.name}()", subtitle, "call")
+            given = self._call(source.package_input or "", "call")
+        index = self._call(source.name, subtitle)
         if given is not None:
             fn = source.package_input_fn
             self.panel.connect(given, index, "" if fn is None else describe.body(fn))
+        return index
+
+    def _call(self, package: str, subtitle: str) -> int:
+        starts = [self._block(MAIN, name) for name in self._reads[package]]
+        index = self.panel.add(f"{package}()", subtitle, "call")
+        for start in starts:
+            self.panel.connect(start, index)
         return index
 
     def _block(self, scope: str, name: str) -> int:

@@ -143,4 +143,4 @@ def _edges(panel: Panel) -> list[tuple[int, int]]:
 
 
 def _box_width(title: str, subtitle: str) -> float:
-    return max(7.4 * len(title), 5.6 * len(subtitle), 40.0) + 20.0
+    return max(7.4 * len(title), 5.8 * len(subtitle), 40.0) + 24.0

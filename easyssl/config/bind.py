@@ -64,8 +64,9 @@ def bind(signature: Signature | None, params: Any, error: ErrorAt) -> dict[str, 
         error: Makes the error for a field below `params`.
 
     Returns:
-        Keyword arguments, only those that are set. A nested message is a dict of its set fields, a repeated
-        field a list. An integral number of a `Struct` becomes an int where the constructor takes one.
+        Keyword arguments, only those that are set, in the constructor's order. A nested message is a dict of
+        its set fields, a repeated field a list. An integral number of a `Struct` becomes an int where the
+        constructor takes one.
 
     Raises:
         ConfigError: For a parameter that the constructor does not have or that has another type, and for a
@@ -88,7 +89,7 @@ def bind(signature: Signature | None, params: Any, error: ErrorAt) -> dict[str, 
     for parameter in signature.parameters.values():
         if parameter.required and parameter.name not in kwargs:
             raise error("", f"{signature.class_name} needs the parameter '{parameter.name}'")
-    return kwargs
+    return {name: kwargs[name] for name in signature.parameters if name in kwargs}
 
 
 def typed_values(message: Any) -> dict[str, Any]:
@@ -137,7 +138,8 @@ _STRUCT = "google.protobuf.Struct"
 
 
 def _struct(message: Any) -> dict[str, Any]:
-    return {key: struct_value(value) for key, value in message.fields.items()}
+    # The entries of a Struct come in an order of their own in every process.
+    return {key: struct_value(value) for key, value in sorted(message.fields.items())}
 
 
 def _values(params: Any, error: ErrorAt) -> Mapping[str, Any]:
@@ -146,7 +148,7 @@ def _values(params: Any, error: ErrorAt) -> Mapping[str, Any]:
     if params.DESCRIPTOR.full_name != _STRUCT:
         return typed_values(params)
     values = {}
-    for key, value in params.fields.items():
+    for key, value in sorted(params.fields.items()):
         try:
             values[key] = struct_value(value)
         except ValueError as mismatch:

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from easyssl.backbone.figure import figure
 from easyssl.backbone.plan import build_plan
 from easyssl.backbone.render import graph, table
 from easyssl.config import parse_config
@@ -115,6 +116,18 @@ def test_svg_is_well_formed_and_shows_every_block(plan):
     assert texts.count("augment()") == 2
     assert texts.count("encoder()") == 3
     assert texts.count("output") == 3
+
+
+def test_what_a_package_reads_of_the_main_graph_leads_to_each_call():
+    text = CONFIG.replace("inputs { block_name: 'seq' }", "inputs { block_name: 'sequence' }")
+    config = parse_config(text)
+    main, augment, _ = figure(build_plan(config, build_feature_specs(config)))
+    titles = [box.title for box in main.boxes]
+    sequence = titles.index("sequence")
+    calls = [index for index, title in enumerate(titles) if title == "augment()"]
+    assert len(calls) == 2
+    assert {(a.source, a.target) for a in main.arrows} >= {(sequence, call) for call in calls}
+    assert ("sequence", "of the main graph") in {(box.title, box.subtitle) for box in augment.boxes}
 
 
 def test_svg_stays_inside_its_page(plan):

@@ -90,6 +90,12 @@ def test_a_struct_takes_the_types_of_the_constructor():
     assert all(type(size) is int for size in found["sizes"])
 
 
+def test_arguments_come_in_the_order_of_the_constructor():
+    found = bind(SAMPLE, struct(mode="mean", nested={"b": 1, "a": 2}, rate=0.1, units=2), error)
+    assert list(found) == ["units", "rate", "nested", "mode"]
+    assert list(found["nested"]) == ["a", "b"]
+
+
 @pytest.mark.parametrize(
     ("values", "field", "words"),
     [
