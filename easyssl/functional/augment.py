@@ -8,7 +8,7 @@ over rows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -96,60 +96,36 @@ def draw_change(
     kinds = (2 if similar else 3) if takes else 1
     numbers = uniform(key, tf.stack([2 + slots * kinds, batch]))
     choice = tf.minimum(tf.cast(numbers[0] * len(names), tf.int32), len(names) - 1)
-    start_draw = numbers[1]
     draws = [tf.transpose(x) for x in tf.unstack(tf.reshape(numbers[2:], [slots, kinds, batch]), axis=1)]
     chosen = {name: (choice == place) & (lengths > 0) for place, name in enumerate(names)}
 
-    def column(name: str) -> tf.Tensor:
-        return chosen[name][:, None]
-
-    steps = tf.range(size)[None, :]
-    source, new_lengths = tf.tile(steps, [batch, 1]), lengths
-    shorter = []
-
-    for name, index in (("crop", operators.crop_index), ("crop_remove", operators.crop_remove_index)):
-        if name in chosen:
-            rate = getattr(rates, f"{name}_rate")
-            moved, kept = index(lengths, size, rate, rates.min_crop_len, start_draw)
-            source = tf.where(column(name), moved, source)
-            new_lengths = tf.where(chosen[name], kept, new_lengths)
-            shorter.append(name)
-
-    if "reorder" in chosen or "item_drop" in chosen:  # one sort for both: a row has one operator
-        keys = tf.zeros_like(draws[0][:, :size])
-        if "reorder" in chosen:
-            new = operators.reorder_keys(lengths, rates.reorder_rate, start_draw, draws[0][:, :size])
-            keys = tf.where(column("reorder"), new, keys)
-        if "item_drop" in chosen:
-            new, kept = operators.item_drop_keys(lengths, rates.item_drop_rate, draws[0][:, :size])
-            keys = tf.where(column("item_drop"), new, keys)
-            new_lengths = tf.where(chosen["item_drop"], kept, new_lengths)
-            shorter.append("item_drop")
-        sorts = tf.reduce_any([chosen[name] for name in ("reorder", "item_drop") if name in chosen], axis=0)
-        source = tf.where(sorts[:, None], tf.argsort(keys, axis=-1, stable=True), source)
-
     masked = replaced = other = pick = None
-    positions = tf.zeros_like(draws[0], tf.bool)
+    moves = _moves(lengths, size, rates, chosen, numbers[1], draws[0][:, :size])
     if takes or "mask" in chosen:
         positions = _positions(draws[0], lengths, rates, chosen)
-    if "mask" in chosen:
-        masked = column("mask") & positions[:, :size]
-    if "substitute" in chosen:
-        replaced = column("substitute") & positions[:, :size]
-    if "insert" in chosen:
-        moved, is_new, longer = operators.insert_index(lengths, size, positions & column("insert"))
-        source = tf.where(column("insert"), moved, source)
-        new_lengths = tf.where(chosen["insert"], longer, new_lengths)
-        replaced = is_new if replaced is None else replaced | is_new
+        if "mask" in chosen:
+            masked = chosen["mask"][:, None] & positions[:, :size]
+        if "substitute" in chosen:
+            replaced = chosen["substitute"][:, None] & positions[:, :size]
+        if "insert" in chosen:
+            new_slots = chosen["insert"][:, None] & positions
+            *moves["insert"], is_new = operators.insert_index(lengths, size, new_slots)
+            replaced = is_new if replaced is None else replaced | is_new
     if takes and similar:
         pick = draws[1][:, :size]
     elif takes:
         row, step = operators.steps_of_others(lengths, draws[1][:, :size], draws[2][:, :size])
         other = row * size + step
+
+    steps = tf.range(size)[None, :]
+    source, new_lengths = tf.tile(steps, [batch, 1]), lengths
+    for name, (moved, kept) in moves.items():
+        source = tf.where(chosen[name][:, None], moved, source)
+        new_lengths = tf.where(chosen[name], kept, new_lengths)
     emptied = None
+    shorter = [chosen[name] for name in ("crop", "crop_remove", "item_drop") if name in chosen]
     if shorter:
-        any_shorter = tf.reduce_any([chosen[name] for name in shorter], axis=0)
-        emptied = any_shorter[:, None] & (steps >= new_lengths[:, None])
+        emptied = tf.reduce_any(shorter, axis=0)[:, None] & (steps >= new_lengths[:, None])
     return Change(new_lengths, source, emptied, masked, replaced, other, pick)
 
 
@@ -272,8 +248,36 @@ def augment_sequence(
     return (sequences if several else sequences[0]), lengths
 
 
+def _moves(
+    lengths: tf.Tensor,
+    size: int | tf.Tensor,
+    rates: AugmentRates,
+    chosen: Mapping[str, tf.Tensor],
+    start_draw: tf.Tensor,
+    draws: tf.Tensor,
+) -> dict[str, Any]:
+    """Returns the source of each step and the new lengths, for each operator that only moves or drops."""
+    moves: dict[str, Any] = {}
+    for name, index in (("crop", operators.crop_index), ("crop_remove", operators.crop_remove_index)):
+        if name in chosen:
+            rate = getattr(rates, f"{name}_rate")
+            moves[name] = index(lengths, size, rate, rates.min_crop_len, start_draw)
+    keys, kept = {}, {"reorder": lengths}
+    if "reorder" in chosen:
+        keys["reorder"] = operators.reorder_keys(lengths, rates.reorder_rate, start_draw, draws)
+    if "item_drop" in chosen:
+        drop = operators.item_drop_keys(lengths, rates.item_drop_rate, draws)
+        keys["item_drop"], kept["item_drop"] = drop
+    if keys:  # one sort for both, as a row has one operator
+        both = list(keys.values())
+        merged = both[0] if len(both) == 1 else tf.where(chosen["reorder"][:, None], *both)
+        order = tf.argsort(merged, axis=-1, stable=True)
+        moves |= {name: (order, kept[name]) for name in keys}
+    return moves
+
+
 def _positions(
-    draws: tf.Tensor, lengths: tf.Tensor, rates: AugmentRates, chosen: dict[str, tf.Tensor]
+    draws: tf.Tensor, lengths: tf.Tensor, rates: AugmentRates, chosen: Mapping[str, tf.Tensor]
 ) -> tf.Tensor:
     """Returns the places that masks, substitutions and insertions choose: one sort for all three."""
     among, counts = lengths, tf.zeros_like(lengths)

@@ -176,8 +176,8 @@ def insert_index(
 
     Returns:
         The source position of each old step, and of each new one the old step that it stands before (the
-        last one at the end), int32 `[batch, seq_len]`; which steps are new, bool `[batch, seq_len]`; the new
-        lengths, int32 `[batch]`.
+        last one at the end), int32 `[batch, seq_len]`; the new lengths, int32 `[batch]`; which steps are new,
+        bool `[batch, seq_len]`.
     """
     counts = tf.math.count_nonzero(new_slots, axis=1, dtype=tf.int32)
     before = tf.cumsum(tf.cast(new_slots, tf.int32), axis=1, exclusive=True)
@@ -189,7 +189,7 @@ def insert_index(
     source = slots - tf.gather(before, slots, batch_dims=1)
     last = tf.maximum(lengths - 1, 0)[:, None]
     source = tf.where(is_new, tf.minimum(source, last), tf.minimum(source, size - 1))
-    return source, is_new, tf.minimum(lengths + counts, size)
+    return source, tf.minimum(lengths + counts, size), is_new
 
 
 def steps_of_others(
