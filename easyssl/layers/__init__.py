@@ -2,6 +2,7 @@
 
 from easyssl.layers.adversarial_classifier import AdversarialClassifier
 from easyssl.layers.auxiliary_loss import AuxiliaryLoss
+from easyssl.layers.batch_softmax import BatchSoftmax
 from easyssl.layers.bst import BST
 from easyssl.layers.cluster_distillation import ClusterDistillation
 from easyssl.layers.dice import Dice
@@ -33,6 +34,7 @@ __all__ = [
     "MLP",
     "AdversarialClassifier",
     "AuxiliaryLoss",
+    "BatchSoftmax",
     "ClusterDistillation",
     "Dice",
     "Dropout",
