@@ -221,8 +221,8 @@ class Dataset:
             self._watched.discard(name)
             rows, first = window.rows, places[0]
             self._warn(
-                f"{rows.paths[first]}:{rows.lines[first]}: column '{name}' is empty, here and in all in "
-                f"{len(places)} of {len(rows)} rows; an empty label or weight counts as 0; write a value, or "
+                f"{rows.paths[first]}:{rows.lines[first]}: column '{name}' is empty in {len(places)} "
+                f"of {len(rows)} rows, here first; an empty label or weight counts as 0; write a value, or "
                 "set default_val if that is meant"
             )
 

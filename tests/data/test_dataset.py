@@ -202,7 +202,7 @@ def test_empty_labels_are_told_once(tmp_path):
     dataset = Dataset(CsvReader(columns), [path], 2, num_epochs=3, targets=["clk"], warn=said.append)
     assert len(list(dataset.batches())) == 6
     (text,) = said
-    assert text.startswith(f"{path}:2: column 'clk' is empty, here and in all in 2 of 3 rows; ")
+    assert text.startswith(f"{path}:2: column 'clk' is empty in 2 of 3 rows, here first; ")
 
 
 def test_no_rows_is_an_error(tmp_path):
