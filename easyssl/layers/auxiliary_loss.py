@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -20,7 +21,12 @@ _NAMES = {
     "symmetric": "symmetric_loss",
     "decoupled": "decoupled_loss",
 }
-_CONTRASTIVE = {"nce_loss": nt_xent, "info_nce": one_way, "symmetric": symmetric, "decoupled": decoupled}
+_CONTRASTIVE: dict[str, Callable[..., tf.Tensor]] = {
+    "nce_loss": nt_xent,
+    "info_nce": one_way,
+    "symmetric": symmetric,
+    "decoupled": decoupled,
+}
 
 
 @register("AuxiliaryLoss")
