@@ -124,11 +124,11 @@ def rounded_rate(rate: float) -> float:
 
 
 def _bits(key: tf.Tensor, shape: Any) -> tf.Tensor:
-    seed, counter = tf.split(tf.cast(key, tf.uint64), 2)
+    key = tf.cast(key, tf.uint64)  # whose slices have a GPU kernel, unlike tf.split
     return tf.raw_ops.StatelessRandomUniformFullIntV2(
         shape=tf.convert_to_tensor(shape, tf.int32),
-        key=seed,
-        counter=tf.concat([_replica_offset()[None], counter], axis=0),
+        key=key[:1],
+        counter=tf.concat([_replica_offset()[None], key[1:]], axis=0),
         alg=_PHILOX,
         dtype=tf.uint32,
     )
