@@ -6,13 +6,13 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from easyssl.data.cursor import Cursor, WindowStart
+from easyssl.data.empty_targets import EmptyTargets
 from easyssl.data.quarantine import BadRows
 from easyssl.data.readers import Reader
 from easyssl.data.windows import Rows, Window, concatenate, permutation, read_windows
@@ -120,8 +120,7 @@ class Dataset:
         self.num_workers = num_workers
         self.file_shard = file_shard
         self.bad_rows = BadRows() if bad_rows is None else bad_rows
-        self._watched = set(targets)
-        self._warn = _to_stderr if warn is None else warn
+        self._empty_targets = EmptyTargets(targets, warn)
         self._min_rows = max(1, shuffle_buffer_size) if shuffle else 1
 
     def batches(self, cursor: Cursor | None = None) -> Iterator[RawBatch]:
@@ -183,7 +182,7 @@ class Dataset:
         any_rows = start.rows > 0
         for window in read_windows(self.reader, files, start, self._min_rows, self.bad_rows):
             any_rows = True
-            self._watch(window)
+            self._empty_targets.look(window.rows)
             order = self._order(window, cursor.epoch)
             taken = min(skip, len(order))
             skip -= taken
@@ -212,29 +211,10 @@ class Dataset:
             order = order[(self.worker_index - window.start.rows) % self.num_workers :: self.num_workers]
         return order
 
-    def _watch(self, window: Window) -> None:
-        """Warns about the first empty cells of a label or weight."""
-        for name in sorted(self._watched & set(window.rows.empty)):
-            places = np.flatnonzero(window.rows.empty[name])
-            if not len(places):
-                continue
-            self._watched.discard(name)
-            rows, first = window.rows, places[0]
-            self._warn(
-                f"{rows.paths[first]}:{rows.lines[first]}: column '{name}' is empty in {len(places)} "
-                f"of {len(rows)} rows, here first; an empty label or weight counts as 0; write a value, or "
-                "set default_val if that is meant"
-            )
-
     def _raise_empty(self) -> None:
         found = f"{'has' if len(self.files) == 1 else 'have'} no"
         found += f" good rows ({self.bad_rows.total} malformed)" if self.bad_rows.total else " rows"
         raise DataError(f"{_listed(self.files)} {found}, expected at least one")
-
-
-def _to_stderr(text: str) -> None:
-    clear = "\r\x1b[K" if sys.stderr.isatty() else ""  # a progress line may stand there
-    sys.stderr.write(f"{clear}warning: {text}\n")
 
 
 def _advance(cursor: Cursor, rows: int, window: Window, taken: int, count: int) -> Cursor:
