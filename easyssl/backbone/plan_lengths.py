@@ -8,7 +8,7 @@ from typing import Any
 from easyssl.backbone.plan_reader import Reader
 from easyssl.backbone.plan_types import BlockPlan, InputPlan, Plan
 
-_LIMIT = "max_position_embeddings"
+_LIMITS = ("max_position_embeddings", "max_seq_len")
 # What hands a sequence on with the length that it has.
 _KEEP_LENGTH = frozenset(
     {"Activation", "BatchNormalization", "Dense", "Dropout", "Identity", "LayerNormalization", "SeqAugment"}
@@ -16,7 +16,7 @@ _KEEP_LENGTH = frozenset(
 
 
 def check_lengths(reader: Reader, plan: Plan, features: Mapping[str, Any]) -> None:
-    """Warns of layers whose `max_position_embeddings` is below the `max_seq_len` of a feature they read.
+    """Warns of layers that are made for shorter sequences than the `max_seq_len` of a feature they read.
 
     Sequences are followed back through packages, blocks without a layer and layers that keep the length;
     behind any other layer nothing is known.
@@ -28,10 +28,11 @@ def check_lengths(reader: Reader, plan: Plan, features: Mapping[str, Any]) -> No
     """
     for graph in plan.graphs:
         for block in graph.blocks:
-            limit = block.layers[0].kwargs.get(_LIMIT) if block.layers else None
-            if limit is None:
+            layer = block.layers[0] if block.layers else None
+            name = next((name for name in _LIMITS if layer is not None and name in layer.kwargs), None)
+            if layer is None or name is None:
                 continue
-            layer = block.layers[0]
+            limit = layer.kwargs[name]
             longest = max(
                 (features[name] for name in _sequences(plan, block, graph.name, features)),
                 key=lambda spec: spec.max_seq_len,
@@ -39,9 +40,9 @@ def check_lengths(reader: Reader, plan: Plan, features: Mapping[str, Any]) -> No
             )
             if longest is not None and longest.max_seq_len > limit:
                 reader.warn(
-                    f"{layer.params_path}.{_LIMIT}",
-                    f"{layer.class_name} has positions for {limit} steps, but feature '{longest.name}' keeps "
-                    f"up to {longest.max_seq_len} (max_seq_len), and longer sequences are cut or refused",
+                    f"{layer.params_path}.{name}",
+                    f"{layer.class_name} is made for {limit} steps, but feature '{longest.name}' keeps up to "
+                    f"{longest.max_seq_len} (max_seq_len), and longer sequences are cut or refused",
                 )
 
 

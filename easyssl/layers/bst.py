@@ -13,6 +13,7 @@ from easyssl.functional.masking import select_position
 from easyssl.functional.packing import Packing, add_by_step, join_row, pack, packing_of, unpack
 from easyssl.layers.building import (
     build_sublayer,
+    check_longest,
     check_positive,
     check_rate,
     input_shapes,
@@ -262,12 +263,8 @@ class BST(keras.layers.Layer):
             )
         longest = self.max_position_embeddings
         lengths = tf.cast(inputs[1], tf.int32)
-        if not self.output_all_token_embeddings and tf.executing_eagerly():
-            message = (
-                f"BST '{self.name}': a sequence is longer than max_position_embeddings={longest}; "
-                "set max_seq_len of its features, or raise that"
-            )
-            tf.debugging.assert_less_equal(lengths, longest, message)
+        if not self.output_all_token_embeddings:
+            check_longest(self, lengths, longest, "max_position_embeddings")
         return inputs[0][:, :longest], tf.clip_by_value(lengths, 0, longest), target
 
     def _positions(self, packing: Packing, dtype: Any, has_target: bool) -> tf.Tensor:

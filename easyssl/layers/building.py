@@ -122,3 +122,25 @@ def check_not_negative(layer: str, **values: int) -> None:
     for name, value in values.items():
         if isinstance(value, bool) or value != int(value) or value < 0:
             raise ValueError(f"{layer}: `{name}` must be an integer >= 0. Received: {name}={value!r}")
+
+
+def check_longest(layer: Any, lengths: tf.Tensor, limit: int, parameter: str) -> None:
+    """Raises if a sequence is longer than a layer is made for; only when executed eagerly.
+
+    Inside of a graph nothing is checked, because an assertion has no GPU kernel; `easyssl check` warns of it.
+
+    Args:
+        layer: The layer, named in the error.
+        lengths: int `[batch]`.
+        limit: Length of the longest allowed sequence.
+        parameter: The constructor's parameter that sets the limit.
+
+    Raises:
+        tf.errors.InvalidArgumentError: With the layer and the limit.
+    """
+    if tf.executing_eagerly():
+        message = (
+            f"{type(layer).__name__} '{layer.name}': a sequence is longer than {parameter}={limit}; "
+            "set max_seq_len of its features, or raise that"
+        )
+        tf.debugging.assert_less_equal(tf.cast(lengths, tf.int64), tf.constant(limit, tf.int64), message)

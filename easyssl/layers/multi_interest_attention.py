@@ -9,7 +9,7 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.functional.masking import length_mask, masked_softmax
-from easyssl.layers.building import build_sublayer, check_positive, input_shapes, last_dim
+from easyssl.layers.building import build_sublayer, check_longest, check_positive, input_shapes, last_dim
 from easyssl.registry import register
 
 _OUTPUT_HEADS = ("none", "tanh_fc")
@@ -153,11 +153,7 @@ class MultiInterestAttention(keras.layers.Layer):
         longest = self.max_position_embeddings
         if longest is None:
             return sequence
-        message = (
-            f"MultiInterestAttention '{self.name}': a sequence is longer than max_position_embeddings="
-            f"{longest}; set max_seq_len of its features, or raise that"
-        )
-        tf.debugging.assert_less_equal(lengths, longest, message)
+        check_longest(self, lengths, longest, "max_position_embeddings")
         places = tf.minimum(tf.range(tf.shape(sequence)[1]), longest - 1)
         table = tf.cast(tf.convert_to_tensor(self.position_table), sequence.dtype)
         return sequence + tf.gather(table, places)[None]

@@ -9,7 +9,7 @@ from tensorflow import keras
 
 from easyssl.functional.masking import masked_softmax
 from easyssl.functional.multi_interest import reconstruction_error
-from easyssl.layers.building import build_sublayer, check_positive, last_dim
+from easyssl.layers.building import build_sublayer, check_longest, check_positive, last_dim
 from easyssl.layers.interest_inputs import (
     check_interest_inputs,
     check_preset,
@@ -129,8 +129,7 @@ class ReConstruct(keras.layers.Layer):
             The weighted loss, a float32 scalar.
         """
         given = interest_inputs(inputs)
-        message = f"ReConstruct '{self.name}': a sequence is longer than max_seq_len={self.max_seq_len}"
-        tf.debugging.assert_less_equal(given.lengths, self.max_seq_len, message)
+        check_longest(self, given.lengths, self.max_seq_len, "max_seq_len")
         loss = reconstruction_error(
             self.rebuild(given.interests, given.valid),
             tf.stop_gradient(given.items) if self.target_stop_gradient else given.items,

@@ -44,12 +44,12 @@ WAYS = {
 def test_fewer_positions_than_steps_are_warned_of(way):
     def found(positions):
         plan = plan_of(WAYS[way](positions), features=LIMITED)
-        return [(path, text) for path, text in warnings(plan) if "positions" in text]
+        return [(path, text) for path, text in warnings(plan) if "is made for" in text]
 
     ((path, text),) = found(19)
     assert path.endswith("keras_layer.bst.max_position_embeddings")
     assert text.startswith(
-        "BST has positions for 19 steps, but feature 'history' keeps up to 20 (max_seq_len)"
+        "BST is made for 19 steps, but feature 'history' keeps up to 20 (max_seq_len)"
     )
     assert found(20) == []
 
