@@ -36,9 +36,18 @@ def schedule_from_config(config: Any, path: str) -> Schedule:
     chosen = getattr(message, kind)
     path = f"{path}.{kind}"
 
-    for field, value in chosen.ListFields():
-        if "learning_rate" in field.name and isinstance(value, float) and not 0 <= value < float("inf"):
-            raise config.error(f"{path}.{field.name}", f"found {value:g}, expected a rate of at least 0")
+    rates = [
+        (f"{path}.{field.name}", value)
+        for field, value in chosen.ListFields()
+        if "learning_rate" in field.name
+    ]
+    rates += [
+        (f"{path}.schedule[{index}].learning_rate", entry.learning_rate)
+        for index, entry in enumerate(getattr(chosen, "schedule", ()))
+    ]
+    for where, value in rates:
+        if isinstance(value, float) and not 0 <= value < float("inf"):
+            raise config.error(where, f"found {value:g}, expected a rate of at least 0")
 
     def required(*names: str) -> list[Any]:
         for name in names:

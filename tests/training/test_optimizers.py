@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from easyssl.config import parse_config
+from easyssl.errors import ConfigError
 from easyssl.training import optimizers as opt
+from easyssl.training.optimizers.build import optimizer_from_config
 from easyssl.training.schedules import ExponentialDecay
 
 RATE = 0.05
@@ -253,8 +256,33 @@ def test_config_round_trip(name):
         lambda: opt.Adagrad(initial_accumulator_value=0.0),
         lambda: opt.Ftrl(learning_rate_power=0.1),
         lambda: opt.Ftrl(l1_reg=-1.0),
+        lambda: opt.Adam(-0.1),
+        lambda: opt.Momentum(float("nan")),
+        lambda: opt.RMSProp(float("inf")),
     ],
 )
 def test_arguments_out_of_range_are_refused(make):
     with pytest.raises(ValueError, match="expected"):
         make()
+
+
+@pytest.mark.parametrize(
+    ("rate", "place"),
+    [
+        ("constant_learning_rate { learning_rate: -0.1 }", "constant_learning_rate.learning_rate"),
+        (
+            "exponential_decay_learning_rate { initial_learning_rate: 0.1 min_learning_rate: -1e-4 }",
+            "exponential_decay_learning_rate.min_learning_rate",
+        ),
+        (
+            "manual_step_learning_rate { initial_learning_rate: 0.1 schedule { step: 5 learning_rate: -0.1 } }",
+            "manual_step_learning_rate.schedule[0].learning_rate",
+        ),
+        ("poly_decay_learning_rate { learning_rate_base: inf total_steps: 9 power: 1 }", "learning_rate_base"),
+    ],
+)
+def test_a_rate_that_is_no_rate_is_refused_at_its_place(rate, place):
+    text = f"train_config {{ optimizer_config {{ adam_optimizer {{ learning_rate {{ {rate} }} }} }} }}"
+    with pytest.raises(ConfigError, match="expected a rate of at least 0") as caught:
+        optimizer_from_config(parse_config(text), "train_config.optimizer_config[0]")
+    assert place in str(caught.value)

@@ -28,9 +28,14 @@ class RowOptimizer(keras.optimizers.Optimizer):
         learning_rate: A number or a Keras `LearningRateSchedule`.
         name: Name of the optimizer.
         **kwargs: Further arguments of the Keras base class.
+
+    Raises:
+        ValueError: If the learning rate is a number below 0 or not finite.
     """
 
     def __init__(self, learning_rate: Any, name: str, **kwargs: Any) -> None:
+        if isinstance(learning_rate, int | float) and not 0 <= learning_rate < float("inf"):
+            raise ValueError(f"learning_rate is {learning_rate:g}, expected a finite number of at least 0")
         # The base class would compile each variable's update on its own, for every number of rows, and its
         # default decay of 0 (unlike None) would still rewrite every variable as a whole.
         super().__init__(name=name, weight_decay=None, jit_compile=False, **kwargs)
