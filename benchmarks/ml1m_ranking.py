@@ -43,7 +43,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = ["--rows", str(options.train_rows)] if options.train_rows else []
         data = f"{folder}/data/ml1m"  # where the samples look for it below the data root
-        prepare = ("data", "prepare", "ml1m", "--source", options.source, "--out", data, "--history", "20")
+        prepare = ("data", "ml-1m", "--source", options.source, "--out", data, "--history", "20")
         easyssl(*prepare, *rows)
         results: dict[str, list[dict[str, float]]] = {}
         for seed in options.seeds:

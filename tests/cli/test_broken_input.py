@@ -200,11 +200,12 @@ COMMAND_LINES = [
     (["data", "generate", "toabao", "--out", "x"], "no data set 'toabao'; did you mean 'taobao'?"),
     (["data", "make", "taobao", "--out", "x"], "easyssl data: .* no action 'make'"),
     (["data", "generate", "taobao", "--out", "x", "--rows", "0"], "at least 1, found '0'"),
-    (["data", "prepare", "taobao", "--out", "x"], "easyssl data: cannot prepare 'taobao', only ml1m"),
-    (["data", "prepare", "ml1m", "--out", "x"], "easyssl data prepare needs --source"),
-    (["data", "prepare", "ml1m", "--source", "gone", "--out", "x"], "gone.*users.dat"),
-    (["data", "generate", "taobao", "--out", "x", "--history", "5"], "data generate takes no --history"),
-    (["data", "generate", "taobao"], "easyssl data: the following arguments are required: --out"),
+    (["data", "ml1m", "--out", "x"], "there is no action 'ml1m'; did you mean 'ml-1m'?"),
+    (["data", "ml-1m", "--out", "x"], "easyssl data ml-1m: the following arguments are required: --source"),
+    (["data", "ml-1m", "--source", "gone", "--out", "x"], "gone.*users.dat"),
+    (["data", "generate", "taobao", "--out", "x", "--history", "5"], "generate: there is no flag --history"),
+    (["data", "generate", "taobao"], "easyssl data generate: the following arguments are required: --out"),
+    (["data", "--out", "x", "generate", "taobao"], "easyssl data: "),
     (["export", "my.config"], "model: there is no checkpoint; train first"),
 ]
 

@@ -120,7 +120,11 @@ FLAGS = {
     "evaluate": {"--allow-config-change", "--checkpoint", "--input"},
     "predict": {"--allow-config-change", "--checkpoint", "--input", "--output", "--prefix"},
     "export": {"--allow-config-change", "--best", "--checkpoint", "--input", "--output"},
-    "data": {"--history", "--out", "--rows", "--seed", "--source", "--test-rows"},
+    "data": set(),
+    "data generate": {"--out", "--rows", "--seed", "--test-rows"},
+    "data ml-1m": {"--history", "--out", "--rows", "--seed", "--source", "--test-rows"},
+    "data mutual-information": {"--distinct", "--group", "--input", "--normalized", "--output", "--plot", "--rows"},
+    "layers": set(),
 }
 OF_ALL = {"--data-root", "--plugin", "--set"}
 
@@ -131,11 +135,13 @@ def test_flags_are_these():
     from easyssl.cli.main import COMMANDS
 
     found = {}
-    for name, command in COMMANDS.items():
+    actions = {f"data {name}": action for name, action in COMMANDS["data"].ACTIONS.items()}
+    for name, command in {**COMMANDS, **actions}.items():
         parser = Parser(name, "")
         command.add_arguments(parser)
         found[name] = set(re.findall(r"--[a-z-]+", parser.format_usage())) - {"--help"}
-    assert found == {name: flags | (OF_ALL if name != "data" else set()) for name, flags in FLAGS.items()}
+    alone = ("data", "data generate", "data ml-1m", "layers")
+    assert found == {name: flags | (set() if name in alone else OF_ALL) for name, flags in FLAGS.items()}
 
 
 PLUGIN = """

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from easyssl.data.prepare import prepare
+from easyssl.data.prepare import prepare_ml1m
 from easyssl.data.prepare.movielens import COLUMNS
-from easyssl.errors import DataError, UsageError
+from easyssl.errors import DataError
 
 GENRES = ["Action", "Children's", "Comedy", "Film-Noir"]
 
@@ -75,7 +75,7 @@ RATINGS = st.dictionaries(
 def test_rows_are_those_of_a_plain_loop(tmp_path_factory, ratings, history, published):
     folder = tmp_path_factory.mktemp("ml")
     write_source(folder / "source", ratings, published=published)
-    made = prepare("ml1m", folder / "source", folder / "out", history=history)
+    made = prepare_ml1m(folder / "source", folder / "out", history=history)
     for part, expected in expected_parts(ratings, history).items():
         rows = read(folder / "out" / f"{part}.tsv.gz")
         found = [(r["user_id"], r["movie_id"], r["label"], r["hist_movie_id"]) for r in rows]
@@ -95,7 +95,7 @@ def source(tmp_path):
 
 
 def test_features_come_from_the_published_files(source, tmp_path):
-    prepare("ml1m", source, tmp_path / "out")
+    prepare_ml1m(source, tmp_path / "out")
     row = next(
         r for r in read(tmp_path / "out" / "train.tsv.gz") if r["user_id"] == "2" and r["movie_id"] == "3"
     )
@@ -105,10 +105,10 @@ def test_features_come_from_the_published_files(source, tmp_path):
 
 
 def test_sampling_keeps_whole_histories_and_the_seed_decides(source, tmp_path):
-    prepare("ml1m", source, tmp_path / "all")
-    made = prepare("ml1m", source, tmp_path / "some", train_rows=20, test_rows=5, seed=1)
-    prepare("ml1m", source, tmp_path / "same", train_rows=20, test_rows=5, seed=1)
-    prepare("ml1m", source, tmp_path / "other", train_rows=20, test_rows=5, seed=2)
+    prepare_ml1m(source, tmp_path / "all")
+    made = prepare_ml1m(source, tmp_path / "some", train_rows=20, test_rows=5, seed=1)
+    prepare_ml1m(source, tmp_path / "same", train_rows=20, test_rows=5, seed=1)
+    prepare_ml1m(source, tmp_path / "other", train_rows=20, test_rows=5, seed=2)
     assert dict(made.rows) == {"train.tsv.gz": 20, "valid.tsv.gz": 5, "test.tsv.gz": 5}
     assert json.loads((tmp_path / "some" / "about.json").read_text())["rows"] == dict(made.rows)
     for name in made.rows:
@@ -124,7 +124,7 @@ def test_rows_without_a_place_in_time_are_left_out(tmp_path):
         gzip.decompress((tmp_path / "interactions.csv.gz").read_bytes()).decode().replace(",1,,,2", ",1,,,-1")
     )
     (tmp_path / "interactions.csv.gz").write_bytes(gzip.compress(text.encode()))
-    made = prepare("ml1m", tmp_path, tmp_path / "out")
+    made = prepare_ml1m(tmp_path, tmp_path / "out")
     assert made.rows["train.tsv.gz"] == 4
     assert made.facts["rows_left_out"] == 1
 
@@ -132,7 +132,7 @@ def test_rows_without_a_place_in_time_are_left_out(tmp_path):
 def test_a_title_with_quotes_or_without_a_year_is_kept(tmp_path):
     write_source(tmp_path, [(1, 7, 5, 1)], published=True)
     (tmp_path / "movies.dat").write_text('7::The "Seven"\tth::Comedy\n', encoding="iso-8859-1")
-    prepare("ml1m", tmp_path, tmp_path / "out")
+    prepare_ml1m(tmp_path, tmp_path / "out")
     (row,) = read(tmp_path / "out" / "train.tsv.gz")
     assert (row["title"], row["year"]) == ('The "Seven"\tth', "")
 
@@ -154,16 +154,16 @@ def break_file(source, name, old, new):
 def test_broken_files_are_refused_at_their_line(source, tmp_path, name, old, new, message):
     break_file(source, name, old, new)
     with pytest.raises(DataError, match=message):
-        prepare("ml1m", source, tmp_path / "out")
+        prepare_ml1m(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_files_are_named(source, tmp_path):
     (source / "ratings.dat").unlink()
     with pytest.raises(DataError, match="has neither ratings.dat nor interactions.csv.gz"):
-        prepare("ml1m", source, tmp_path / "out")
+        prepare_ml1m(source, tmp_path / "out")
     with pytest.raises(DataError, match="users.dat: cannot be read: No such file"):
-        prepare("ml1m", tmp_path / "nowhere", tmp_path / "out")
+        prepare_ml1m(tmp_path / "nowhere", tmp_path / "out")
 
 
 @pytest.mark.parametrize(
@@ -179,24 +179,19 @@ def test_broken_interactions_are_refused(source, tmp_path, text, message):
     (source / "ratings.dat").unlink()
     (source / "interactions.csv").write_text(text)
     with pytest.raises(DataError, match=message):
-        prepare("ml1m", source, tmp_path / "out")
+        prepare_ml1m(source, tmp_path / "out")
 
 
 @pytest.mark.parametrize("options", [{"history": 0}, {"train_rows": 0}, {"test_rows": -1}])
 def test_options_out_of_range_are_refused(source, tmp_path, options):
     (name,) = options
     with pytest.raises(DataError, match=f"ml1m: {name} is"):
-        prepare("ml1m", source, tmp_path / "out", **options)
-
-
-def test_an_unknown_name_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="did you mean 'ml1m'"):
-        prepare("ml-1m", tmp_path, tmp_path)
+        prepare_ml1m(source, tmp_path / "out", **options)
 
 
 @pytest.mark.slow
 def test_the_real_set_has_its_known_counts(real_data, tmp_path):
-    made = prepare("ml1m", real_data("ml1m"), tmp_path, train_rows=5000, test_rows=5000)
+    made = prepare_ml1m(real_data("ml1m"), tmp_path, train_rows=5000, test_rows=5000)
     assert made.facts["users"] == 6040
     assert made.facts["rows_left_out"] == 598
     with gzip.open(real_data("ml1m/ml-1m.txt.gz"), "rt") as file:
