@@ -78,6 +78,14 @@ class Trained:
         return not np.array_equal(weight.numpy(), self.before[id(weight)])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def unoptimized_graphs():
+    """Optimizing a graph takes longer than running it twice."""
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    yield
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False})
+
+
 @pytest.fixture(scope="module", params=CONFIGS, ids=lambda path: path.stem)
 def trained(request, tmp_path_factory):
     return Trained(request.param, tmp_path_factory.mktemp(request.param.stem))
