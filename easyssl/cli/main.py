@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 import easyssl
-from easyssl.cli import check, data, evaluate, export, predict, train
+from easyssl.cli import check, data, evaluate, export, layers, predict, train
 from easyssl.cli.arguments import Parser, closest_command
 from easyssl.cli.environment import prepare_tensorflow
 from easyssl.errors import InputError, UsageError
@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": predict,
     "export": export,
     "data": data,
+    "layers": layers,
 }
 
 OK, DEFECT, BAD_INPUT, INTERRUPTED, PREEMPTED = 0, 1, 2, 130, 143
@@ -36,6 +37,7 @@ _EXAMPLES = """\
 examples:
   easyssl data generate taobao --out samples/data/taobao       made-up rows to try things with
   easyssl check samples/cl4srec_on_taobao.config               does it fit together, what will be built?
+  easyssl layers SeqAugment                                    what a layer takes, does and gives
   easyssl train samples/cl4srec_on_taobao.config               the same command again resumes
   easyssl predict my.config --input new.csv --output scored.csv
 

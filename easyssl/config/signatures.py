@@ -14,7 +14,9 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-_LAYERS = Path(__file__).resolve().parents[1] / "layers"
+LAYERS = Path(__file__).resolve().parents[1] / "layers"
+"""Where the layers of this package are."""
+
 _KINDS = {
     **dict.fromkeys(("int", "float", "bool", "str"), ""),
     **dict.fromkeys(("list", "tuple", "Sequence", "Iterable", "Collection", "List", "Tuple"), "list"),
@@ -77,7 +79,7 @@ class Signature:
 
 
 @functools.cache
-def static_catalogue(folder: Path = _LAYERS) -> Mapping[str, Signature]:
+def static_catalogue(folder: Path = LAYERS) -> Mapping[str, Signature]:
     """Reads the layers that are registered in the files of a folder.
 
     Args:
@@ -86,20 +88,25 @@ def static_catalogue(folder: Path = _LAYERS) -> Mapping[str, Signature]:
     Returns:
         Signatures by registered name, that is, for each class decorated with `@register("Name")`.
     """
+    return {
+        name: Signature(
+            name,
+            {p.name: p for p in _merge(_static_parameters(cls) for cls in lineage)},
+            any(_calls_loss(cls) for cls in lineage),
+        )
+        for lineage in layer_classes(folder).values()
+        for name in registered_names(lineage[0])
+    }
+
+
+def layer_classes(folder: Path = LAYERS) -> dict[str, tuple[ast.ClassDef, ...]]:
+    """Returns the classes in the files of a folder by name, each followed by its bases among them."""
     classes: dict[str, ast.ClassDef] = {}
     for path in sorted(folder.glob("*.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 classes[node.name] = node
-    return {
-        name: Signature(
-            name,
-            {p.name: p for p in _merge(_static_parameters(cls) for cls in _static_mro(cls, classes))},
-            any(_calls_loss(cls) for cls in _static_mro(cls, classes)),
-        )
-        for cls in classes.values()
-        for name in _registered_names(cls)
-    }
+    return {name: tuple(_static_mro(cls, classes)) for name, cls in classes.items()}
 
 
 def signature_of(cls: type) -> Signature:
@@ -186,27 +193,36 @@ def _static_mro(cls: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Itera
             yield from _static_mro(classes[name], classes)
 
 
-def _static_parameters(cls: ast.ClassDef) -> tuple[list[Parameter], bool]:
-    init = next((n for n in cls.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
-    if init is None:
-        return [], True
+def constructor_arguments(cls: ast.ClassDef) -> Iterator[tuple[ast.arg, ast.expr | None]]:
+    """Yields the arguments of a class's own constructor with their defaults, but for what blocks set."""
+    if (init := method(cls, "__init__")) is None:
+        return
     positional = [*init.args.posonlyargs, *init.args.args]
     missing = [None] * (len(positional) - len(init.args.defaults))
     pairs = [
         *zip(positional, [*missing, *init.args.defaults], strict=True),
         *zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True),
     ]
+    yield from ((argument, default) for argument, default in pairs if argument.arg not in _RESERVED)
+
+
+def method(cls: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    """Returns a method that a class defines itself."""
+    return next((n for n in cls.body if isinstance(n, ast.FunctionDef) and n.name == name), None)
+
+
+def _static_parameters(cls: ast.ClassDef) -> tuple[list[Parameter], bool]:
     parameters = []
-    for argument, default in pairs:
-        if argument.arg in _RESERVED:
-            continue
+    for argument, default in constructor_arguments(cls):
         annotation = ast.unparse(argument.annotation) if argument.annotation else None
         value = default.value if isinstance(default, ast.Constant) else inspect.Parameter.empty
         parameters.append(Parameter(argument.arg, kind_of(annotation, value), default is None))
-    return parameters, init.args.kwarg is not None
+    init = method(cls, "__init__")
+    return parameters, init is None or init.args.kwarg is not None
 
 
-def _registered_names(cls: ast.ClassDef) -> Iterator[str]:
+def registered_names(cls: ast.ClassDef) -> Iterator[str]:
+    """Yields the names that `@register` gives a class, the outermost decorator first."""
     for decorator in cls.decorator_list:
         if isinstance(decorator, ast.Call) and _last_name(decorator.func) == "register" and decorator.args:
             (name, *_) = decorator.args
