@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from easyssl.functional import augment_operators as operators
 from easyssl.functional.augment_operators import floor_share, slot_count
+from easyssl.functional.masking import length_mask
 from easyssl.functional.random import uniform
 
 
@@ -31,6 +32,7 @@ class AugmentRates:
         item_drop_rate: Probability that a step is dropped; never the first one.
         insert_rate: Steps that are inserted, as a share of the length.
         substitute_rate: Share of the steps that others take the place of.
+        word_drop_rate: Probability that an alternative of its own takes the place of a step.
         min_crop_len: Steps that a crop, or the removal of a window, keeps at least.
     """
 
@@ -41,11 +43,12 @@ class AugmentRates:
     item_drop_rate: float = 0.0
     insert_rate: float = 0.0
     substitute_rate: float = 0.0
+    word_drop_rate: float = 0.0
     min_crop_len: int = 1
 
     def enabled(self) -> list[str]:
         """Returns the operators that rows draw from."""
-        names = ["mask", "reorder", "crop_remove", "item_drop", "insert", "substitute"]
+        names = ["mask", "reorder", "crop_remove", "item_drop", "insert", "substitute", "word_drop"]
         crop = ["crop"] if self.crop_rate < 1 else []
         return crop + [name for name in names if getattr(self, f"{name}_rate") > 0]
 
@@ -62,6 +65,7 @@ class Change(NamedTuple):
         replaced: bool `[batch, seq_len]`, steps that are taken from elsewhere; or None.
         other: int32 `[batch, seq_len]`, where from, as row * seq_len + step; or None.
         pick: float32 `[batch, seq_len]` in [0, 1), which similar item to take; or None.
+        swapped: bool `[batch, seq_len]`, steps that their alternatives take the place of; or None.
     """
 
     lengths: tf.Tensor
@@ -71,6 +75,7 @@ class Change(NamedTuple):
     replaced: tf.Tensor | None = None
     other: tf.Tensor | None = None
     pick: tf.Tensor | None = None
+    swapped: tf.Tensor | None = None
 
 
 def draw_change(
@@ -99,7 +104,7 @@ def draw_change(
     draws = [tf.transpose(x) for x in tf.unstack(tf.reshape(numbers[2:], [slots, kinds, batch]), axis=1)]
     chosen = {name: (choice == place) & (lengths > 0) for place, name in enumerate(names)}
 
-    masked = replaced = other = pick = None
+    masked = replaced = other = pick = swapped = None
     moves = _moves(lengths, size, rates, chosen, numbers[1], draws[0][:, :size])
     if takes or "mask" in chosen:
         positions = _positions(draws[0], lengths, rates, chosen)
@@ -116,6 +121,9 @@ def draw_change(
     elif takes:
         row, step = operators.steps_of_others(lengths, draws[1][:, :size], draws[2][:, :size])
         other = row * size + step
+    if "word_drop" in chosen:
+        drops = length_mask(lengths, size) & (draws[0][:, :size] < rates.word_drop_rate)
+        swapped = chosen["word_drop"][:, None] & drops
 
     steps = tf.range(size)[None, :]
     source, new_lengths = tf.tile(steps, [batch, 1]), lengths
@@ -126,7 +134,7 @@ def draw_change(
     shorter = [chosen[name] for name in ("crop", "crop_remove", "item_drop") if name in chosen]
     if shorter:
         emptied = tf.reduce_any(shorter, axis=0)[:, None] & (steps >= new_lengths[:, None])
-    return Change(new_lengths, source, emptied, masked, replaced, other, pick)
+    return Change(new_lengths, source, emptied, masked, replaced, other, pick, swapped)
 
 
 def apply_change(
@@ -135,6 +143,7 @@ def apply_change(
     mask_value: Any,
     pad_value: float = 0,
     similar_items: tf.Tensor | None = None,
+    alternative: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Does to a sequence what was drawn for its rows.
 
@@ -145,6 +154,7 @@ def apply_change(
         pad_value: What steps behind the end of a row that gets shorter become. Defaults to 0.
         similar_items: int `[vocab, k]`, needed where the change picks similar items: in row i the items that
             are most like item i; where -1 is drawn, the item itself is taken. Defaults to None.
+        alternative: `[batch, seq_len, ...]`, needed where steps are swapped. Defaults to None.
 
     Returns:
         The changed sequence, of the same shape.
@@ -158,13 +168,15 @@ def apply_change(
 
     if change.replaced is not None:
         if change.pick is not None:
-            result = where(change.replaced, _similar(result, change.pick, similar_items))
+            result = where(change.replaced, operators.similar_item(result, change.pick, similar_items))
         else:
             shape = tf.shape(sequence)
             flat = tf.reshape(sequence, tf.concat([[shape[0] * shape[1]], shape[2:]], 0))
             result = where(change.replaced, tf.gather(flat, change.other))
     if change.masked is not None:
         result = where(change.masked, mask_value)
+    if change.swapped is not None:
+        result = where(change.swapped, alternative)
     if change.emptied is not None:
         result = where(change.emptied, pad_value)
     return tf.ensure_shape(result, sequence.shape)
@@ -184,7 +196,9 @@ def augment_sequence(
     item_drop_rate: float = 0.0,
     insert_rate: float = 0.0,
     substitute_rate: float = 0.0,
+    word_drop_rate: float = 0.0,
     similar_items: tf.Tensor | None = None,
+    alternative: Any = None,
     pad_value: Any = 0,
 ) -> tuple[Any, tf.Tensor]:
     """Changes each row by one operator, drawn uniformly from the enabled ones.
@@ -208,8 +222,10 @@ def augment_sequence(
         item_drop_rate: Probability that a step is dropped; never the first one. Defaults to 0.0.
         insert_rate: Steps that are inserted, as a share of the length. Defaults to 0.0.
         substitute_rate: Share of the steps that others take the place of. Defaults to 0.0.
+        word_drop_rate: Probability that an alternative of its own takes the place of a step. Defaults to 0.0.
         similar_items: int `[vocab, k]`, the items that insertions and substitutions of ids take instead of
             steps of other rows, see `apply_change`. Defaults to None.
+        alternative: What word drop takes, in the form of `sequence`. Defaults to None.
         pad_value: What steps behind the end of a row that gets shorter become; with a list of sequences, a
             list or one value for all. Defaults to 0.
 
@@ -235,6 +251,7 @@ def augment_sequence(
         item_drop_rate,
         insert_rate,
         substitute_rate,
+        word_drop_rate,
         min_crop_len,
     )
     size = sequences[0].shape[1]
@@ -242,8 +259,11 @@ def augment_sequence(
     lengths = tf.clip_by_value(tf.cast(lengths, tf.int32), 0, size)
     if rates.enabled():
         change = draw_change(lengths, size, key, rates, similar_items is not None)
-        triples = zip(sequences, masks, pads, strict=True)
-        sequences = [apply_change(x, change, mask, pad, similar_items) for x, mask, pad in triples]
+        others = list(alternative) if several and alternative else [alternative] * len(sequences)
+        sequences = [
+            apply_change(x, change, mask, pad, similar_items, other)
+            for x, mask, pad, other in zip(sequences, masks, pads, others, strict=True)
+        ]
         lengths = change.lengths
     return (sequences if several else sequences[0]), lengths
 
@@ -288,14 +308,3 @@ def _positions(
             if name == "insert":
                 among = tf.where(chosen[name], lengths + share, among)
     return operators.choose_positions(draws, among, counts)
-
-
-def _similar(ids: tf.Tensor, pick: tf.Tensor, similar_items: tf.Tensor) -> tf.Tensor:
-    """Returns an item similar to each id, or the id itself if none is known."""
-    vocab, count = tf.unstack(tf.shape(similar_items, tf.int64))
-    items = tf.cast(ids, tf.int64)
-    known = (items >= 0) & (items < vocab)
-    column = tf.cast(operators.floor_draw(pick, tf.cast(count, tf.int32)), tf.int64)
-    places = tf.where(known, items, tf.zeros_like(items)) * count + column
-    found = tf.cast(tf.gather(tf.reshape(similar_items, [-1]), places), tf.int64)
-    return tf.cast(tf.where(known & (found >= 0), found, items), ids.dtype)

@@ -218,3 +218,29 @@ def steps_of_others(
     choice = tf.where(others > 0, choice + tf.cast(choice >= place, tf.int32), place)
     rows = tf.gather(filled_rows, choice)
     return rows, floor_draw(step_draws, tf.gather(lengths, rows))
+
+
+def similar_item(ids: tf.Tensor, pick: tf.Tensor, similar_items: tf.Tensor) -> tf.Tensor:
+    """Returns an item similar to each id, or the id itself if none is known.
+
+    Args:
+        ids: int, of any shape.
+        pick: float32 of the same shape in [0, 1).
+        similar_items: int `[vocab, k]`.
+
+    Returns:
+        Tensor like `ids`.
+
+    Example:
+        >>> table = tf.constant([[1, 2], [0, -1]])
+        >>> ids, pick = tf.constant([0, 0, 1, 1, 7]), tf.constant([0.1, 0.9, 0.1, 0.9, 0.1])
+        >>> similar_item(ids, pick, table).numpy().tolist()
+        [1, 2, 0, 1, 7]
+    """
+    vocab, count = tf.unstack(tf.shape(similar_items, tf.int64))
+    items = tf.cast(ids, tf.int64)
+    known = (items >= 0) & (items < vocab)
+    column = tf.cast(floor_draw(pick, tf.cast(count, tf.int32)), tf.int64)
+    places = tf.where(known, items, tf.zeros_like(items)) * count + column
+    found = tf.cast(tf.gather(tf.reshape(similar_items, [-1]), places), tf.int64)
+    return tf.cast(tf.where(known & (found >= 0), found, items), ids.dtype)

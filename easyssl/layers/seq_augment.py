@@ -22,6 +22,7 @@ _RATES = (
     "item_drop_rate",
     "insert_rate",
     "substitute_rate",
+    "word_drop_rate",
 )
 
 
@@ -40,12 +41,14 @@ class SeqAugment(keras.layers.Layer):
     | item_drop | drops each step but the first with a probability | `item_drop_rate > 0` |
     | insert | adds `floor(insert_rate * length)` steps in random places | `insert_rate > 0` |
     | substitute | replaces `floor(substitute_rate * length)` distinct steps | `substitute_rate > 0` |
+    | word_drop | gives each step its alternative, with a probability | `word_drop_rate > 0` |
 
     Windows are contiguous, and all of them equally likely, the one at the end included. What crop,
     crop_remove and item_drop keep moves to the front; crop and crop_remove keep at least `min_crop_len`
     steps. A row without room for everything that is inserted keeps its last steps. Inserted and substituted
     steps are those of other rows of the batch: a row is drawn first, then one of its steps. With
     `similar_items` they are items similar to the step that is replaced, or that the new one stands before.
+    The alternatives of word_drop, such as vectors of the same texts with words left out, are a third input.
 
     Rows of length 0 stay as they are. Each call and each of its views draws anew. Without `training` the
     input comes back unchanged, unless `apply_in_eval`.
@@ -70,6 +73,7 @@ class SeqAugment(keras.layers.Layer):
         item_drop_rate: Probability that a step is dropped. Defaults to 0.0.
         insert_rate: Steps that are inserted, as a share of the length. Defaults to 0.0.
         substitute_rate: Share of the steps that are replaced. Defaults to 0.0.
+        word_drop_rate: Probability that a step is given its alternative. Defaults to 0.0.
         num_views: Number of views that a call returns. Defaults to 1.
         mask_id: What masked ids become: an id of its own, not the padding; for several sequences of ids a
             list with one each, or one for all. Defaults to None.
@@ -101,7 +105,7 @@ class SeqAugment(keras.layers.Layer):
         Liu et al., "Contrastive self-supervised sequential recommendation with robust augmentation", arXiv
         2108.06479 (insert and substitute by similar items).
         Hou et al., "Towards universal sequence representation learning for recommender systems", KDD 2022
-        (item drop).
+        (item drop, word drop).
     """
 
     file_parameters = ("similar_items",)
@@ -118,6 +122,7 @@ class SeqAugment(keras.layers.Layer):
         item_drop_rate: float = 0.0,
         insert_rate: float = 0.0,
         substitute_rate: float = 0.0,
+        word_drop_rate: float = 0.0,
         num_views: int = 1,
         mask_id: int | list[int] | None = None,
         pad_id: int = -1,
@@ -135,6 +140,7 @@ class SeqAugment(keras.layers.Layer):
         self.item_drop_rate = item_drop_rate
         self.insert_rate = insert_rate
         self.substitute_rate = substitute_rate
+        self.word_drop_rate = word_drop_rate
         self.num_views = num_views
         self.mask_id = tuple(mask_id) if isinstance(mask_id, list | tuple) else mask_id
         self.pad_id = pad_id
@@ -155,6 +161,10 @@ class SeqAugment(keras.layers.Layer):
             raise ValueError(
                 f"SeqAugment '{self.name}' takes a sequence [batch, seq_len, dim] or ids [batch, seq_len], "
                 f"or a list of them, and lengths [batch]. Received shapes: {input_shape}"
+            )
+        if self.word_drop_rate > 0 and len(input_shape) < 3:
+            raise ValueError(
+                f"SeqAugment '{self.name}': `word_drop_rate` needs a third input, alternatives of the steps"
             )
         vectors: list[Any] = []
         for place, shape in enumerate(shapes):
@@ -188,8 +198,8 @@ class SeqAugment(keras.layers.Layer):
 
         Args:
             inputs: A sequence `[batch, seq_len, dim]` or ids `[batch, seq_len]`, or a list of such sequences,
-                and the lengths `[batch]`; further inputs, such as the target of a group in sequence mode, are
-                ignored.
+                and the lengths `[batch]`; with `word_drop_rate` also the alternatives, in the form of the
+                first input. Further inputs, such as the target of a group in sequence mode, are ignored.
             training: Whether the model trains. Defaults to None, which is False.
 
         Returns:
@@ -198,14 +208,17 @@ class SeqAugment(keras.layers.Layer):
         """
         sequence, lengths = inputs[0], tf.cast(inputs[1], tf.int32)
         if training or self.apply_in_eval:
-            views = [self._view(sequence, lengths) for _ in range(self.num_views)]
+            alternative = inputs[2] if self.word_drop_rate > 0 else None
+            views = [self._view(sequence, lengths, alternative) for _ in range(self.num_views)]
         else:
             views = [(sequence, lengths)] * self.num_views
         return views[0] if self.num_views == 1 else views
 
-    def _view(self, sequence: Any, lengths: tf.Tensor) -> tuple[Any, tf.Tensor]:
+    def _view(self, sequence: Any, lengths: tf.Tensor, alternative: Any) -> tuple[Any, tf.Tensor]:
         several = isinstance(sequence, list | tuple)
         sequences = [tf.convert_to_tensor(x) for x in (sequence if several else [sequence])]
+        if alternative is not None and not isinstance(alternative, list | tuple):
+            alternative = [alternative]
         views, new_lengths = augment_sequence(
             sequences,
             lengths,
@@ -213,6 +226,7 @@ class SeqAugment(keras.layers.Layer):
             advance(self.random_state),
             **{name: getattr(self, name) for name in _RATES},
             min_crop_len=self.min_crop_len,
+            alternative=alternative,
             similar_items=None if self._similar_array is None else self._similar_items,
             pad_value=[0 if x.dtype.is_floating else self.pad_id for x in sequences],
         )

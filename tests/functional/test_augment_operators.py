@@ -212,6 +212,24 @@ def test_a_row_without_others_takes_its_own_steps():
     assert augment(rows_of([0, 0]), [0, 0], (1, 1), insert_rate=1.0, substitute_rate=1.0) == [[], []]
 
 
+@fast
+@given(row_lengths, rates, keys)
+def test_word_drop_gives_steps_their_alternatives(lengths, rate, key):
+    ids = rows_of(lengths)
+    result = augment(ids, lengths, key, word_drop_rate=rate, alternative=tf.constant(ids + 50))
+    for before, after in zip(steps_of(ids, lengths), result, strict=True):
+        assert all(b in (a, a + 50) for a, b in zip(before, after, strict=True))
+        assert rate < 1 or after == [x + 50 for x in before]
+
+
+def test_each_step_is_swapped_with_the_rate():
+    ids = rows_of([4] * 3000, 4)
+    result = augment(ids, [4] * 3000, (5, 1), word_drop_rate=0.3, alternative=tf.constant(ids + 50))
+    swapped = np.array(result) - ids == 50
+    assert stats.binomtest(int(swapped.sum()), swapped.size, 0.3).pvalue > 1e-3
+    assert stats.chisquare(swapped.sum(axis=0)).pvalue > 1e-3
+
+
 SIMILAR = np.array([[-1, -1], [11, 21], [12, 22], [13, -1], [14, 24], [15, 25]])
 
 

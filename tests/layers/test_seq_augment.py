@@ -106,6 +106,19 @@ def test_ids_are_masked_by_their_own_ids():
     assert layer.mask_vector is None and not layer.trainable_weights
 
 
+def test_word_drop_takes_the_third_input():
+    options = {"mask_rate": 0.0, "crop_rate": 1.0, "reorder_rate": 0.0, "word_drop_rate": 1.0}
+    view, lengths = SeqAugment(**options)([X, LENGTHS, 2 * X], training=True)
+    np.testing.assert_array_equal(view, 2 * X)
+    np.testing.assert_array_equal(lengths, LENGTHS)
+    both = [[X, IDS], LENGTHS, [2 * X, IDS + 5]]
+    (view, ids), _ = SeqAugment(**options)(both, training=True)
+    np.testing.assert_array_equal(view, 2 * X)
+    np.testing.assert_array_equal(ids, np.where(VALID, IDS + 5, -1))
+    with pytest.raises(ValueError, match="needs a third input"):
+        SeqAugment(**options)([X, LENGTHS])
+
+
 def test_steps_behind_the_end_are_padding():
     for pad in (-1, 0):
         layer = SeqAugment(mask_rate=0.0, crop_rate=0.5, reorder_rate=0.0, pad_id=pad)
