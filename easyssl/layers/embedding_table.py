@@ -77,8 +77,13 @@ class EmbeddingTable(keras.layers.Layer):
         # A missing id must read some row. It reads one that the batch reads anyway, so that its zero gradient
         # makes no further row look used to an optimizer that updates used rows only.
         stand_in = tf.reduce_max(tf.concat([tf.reshape(ids, [-1]), tf.zeros([1], tf.int64)], 0))
-        rows = tf.gather(self.variable, tf.where(missing, stand_in, ids))
+        rows = self._rows(tf.where(missing, stand_in, ids))
         return tf.where(missing[..., tf.newaxis], tf.zeros_like(rows), rows)
+
+    def _rows(self, ids: tf.Tensor) -> tf.Tensor:
+        if hasattr(self.embeddings, "variables"):  # its parts are on several parameter servers
+            return tf.nn.embedding_lookup(self.embeddings, ids)
+        return tf.gather(self.variable, ids)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Appends `dim`."""

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from easyssl.errors import TrainingError
 from easyssl.training.cluster import Cluster
-from easyssl.training.strategies import cluster_of, strategy_of
+from easyssl.training.strategies import strategy_of
 
 
 class Devices:
@@ -33,6 +33,10 @@ class Devices:
 
     def scope(self) -> AbstractContextManager[Any]:
         """Returns the context in which variables are made and changed as a whole."""
+        return contextlib.nullcontext()
+
+    def shared(self) -> AbstractContextManager[Any]:
+        """Returns the context in which variables are made that exist once, for all devices."""
         return contextlib.nullcontext()
 
     def reading(self) -> AbstractContextManager[Any]:
@@ -122,23 +126,18 @@ class Replicas(Devices):
         return int(tf.get_static_value(context.replica_id_in_sync_group)) - self.first
 
 
-def devices_from_config(config: Any, report: Callable[[str], None]) -> Devices:
+def devices_from_config(config: Any, cluster: Cluster | None, report: Callable[[str], None]) -> Devices:
     """Returns the devices that `train_config.train_distribute` asks for.
 
     With several processes, call it before anything else uses TensorFlow; it waits for all of them.
 
     Args:
         config: A `Config`.
+        cluster: The processes that train together, see `strategies.cluster_of`.
         report: Called with a line for the user.
-
-    Raises:
-        UsageError: If TF_CONFIG is absent or wrong.
-        ConfigError: If the batches cannot be shared evenly.
     """
-    name = strategy_of(config)
-    if name == "none":
+    if strategy_of(config) == "none":
         return Devices()
-    cluster = cluster_of(config)
     if cluster is not None:
         report(f"{cluster}; waiting for all of them")
     train_config = config.message.train_config

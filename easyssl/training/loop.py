@@ -1,62 +1,20 @@
-"""Training, to be read from top to bottom."""
+"""Training a model from a config."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import pathlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import tensorflow as tf
 
-from easyssl.data.dataset import Cursor, dataset_from_config
-from easyssl.errors import TrainingError, nearest
-from easyssl.training.checkpoint import CheckpointFolder, no_hook
-from easyssl.training.devices import check_same_step, devices_from_config
-from easyssl.training.diagnose import first_bad_tensor
-from easyssl.training.evaluate import Evaluator
-from easyssl.training.files import put_aside
-from easyssl.training.fingerprint import check_unchanged, flatten
-from easyssl.training.journal import Journal
-from easyssl.training.labels import Labels, place_of_all
+from easyssl.errors import TrainingError
+from easyssl.training.checkpoint import no_hook
 from easyssl.training.lock import ModelDirLock
-from easyssl.training.loss_scale import LossScale
-from easyssl.training.names import named_variables
-from easyssl.training.pipeline import Batch, Prefetcher, Preparation
-from easyssl.training.placement import Placement
-from easyssl.training.replicated_step import rules_on, step_on
-from easyssl.training.restore import warm_start
-from easyssl.training.saving import RunSaver
-from easyssl.training.setup import build_model, check_keras, deadline, make_deterministic
-from easyssl.training.signals import Preempted, StopSignals
-from easyssl.training.state import Best, RunState
-from easyssl.training.step import StepResult
-from easyssl.training.strategies import cluster_of
-from easyssl.training.together import Order
-from easyssl.training.worker_journal import WorkerJournal
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainResult:
-    """How a run ended.
-
-    Attributes:
-        step: Number of steps done, earlier runs included.
-        reason: `steps`, `data`, `early_stopping` or `dead_line`.
-        metrics: The last evaluation.
-        best: The best value of the metric that is compared, and its step; None without evaluation.
-        checkpoint: The last checkpoint.
-        chief: Whether this process wrote it; False in all but one of several workers, which have no metrics.
-    """
-
-    step: int
-    reason: str
-    metrics: dict[str, float]
-    best: tuple[float, int] | None
-    checkpoint: pathlib.Path
-    chief: bool = True
+from easyssl.training.setup import check_keras
+from easyssl.training.signals import StopSignals
+from easyssl.training.strategies import cluster_of, strategy_of
+from easyssl.training.trainer import Trainer, TrainResult
 
 
 def train(
@@ -93,7 +51,7 @@ def train(
     """
     check_keras()
     config.refuse()
-    trainer = Trainer(config, stream, on_write)
+    trainer = trainer_of(config, stream, on_write)
     lock = ModelDirLock(trainer.model_dir) if trainer.chief else contextlib.nullcontext()
     with lock, StopSignals() as stop:
         try:
@@ -109,242 +67,19 @@ def train(
             trainer.journal.close()
 
 
-class Trainer:
-    """One run of training; `train` tells in which order its methods are called."""
+def trainer_of(config: Any, stream: TextIO | None, on_write: Callable[[str], None]) -> Trainer:
+    """Returns the trainer for the config's strategy.
 
-    def __init__(self, config: Any, stream: TextIO | None, on_write: Callable[[str], None]) -> None:
-        self.config = config
-        self.train_config = config.message.train_config
-        if not self.train_config.num_steps and not config.message.data_config.num_epochs:
-            raise config.error("train_config", "neither num_steps nor data_config.num_epochs is set")
-        self.deadline = deadline(config)
-        self._settled: int | None = None
-        self.model_dir = pathlib.Path(config.resolve_path(config.message.model_dir, "model_dir"))
-        cluster = cluster_of(config)
-        self.chief = cluster is None or cluster.name == cluster.tasks()[0]
-        if cluster is None or self.chief:
-            self.journal = Journal(self.model_dir, self.train_config.num_steps or None, stream)
-        else:
-            self.journal = WorkerJournal(cluster.name, stream)
-        self.say = self.journal.say
-        self.checkpoints = CheckpointFolder(
-            self.model_dir / "ckpt", self.train_config.keep_checkpoint_max, self.say, on_write
-        )
+    Raises:
+        Preempted: On a worker or parameter server, when it is stopped.
+    """
+    cluster = cluster_of(config)
+    if cluster is None or strategy_of(config) != "parameter_server":
+        return Trainer(config, stream, on_write, cluster)
+    from easyssl.training import parameter_server
 
-    # Before the first step ------------------------------------------------------------------------------
-
-    def put_aside(self) -> None:
-        """Moves what an earlier run wrote into a folder `before-<n>`."""
-        if not self.chief:
-            return
-        moved = put_aside(self.model_dir, ("ckpt", "metrics.jsonl", "logs", "quarantine.jsonl"))
-        if moved is not None:
-            self.say(f"starting over; the earlier run is in {moved}")
-
-    def build(self) -> None:
-        """Makes the model, the data, the step, the evaluator and the state."""
-        config = self.config
-        self.devices = devices_from_config(config, self.say)
-        make_deterministic(config, self.say)
-        with self.devices.scope():
-            self.model = build_model(config)
-        self.variables = named_variables(self.model)
-        rules = rules_on(self.devices, config, self.model)
-        self.rule = rules[0]
-        self.loss_scale = LossScale() if self.train_config.mixed_precision == "mixed_float16" else None
-
-        labels = Labels.from_config(config, self.model.label_names, self.model.label_limits)
-        self.dataset = dataset_from_config(
-            config,
-            "train",
-            columns=list(dict.fromkeys([*self.model.transform.columns, *labels.columns])),
-            quarantine=self.model_dir / f"quarantine{'' if self.chief else f'-{self.devices.worker}'}.jsonl",
-            worker_index=self.devices.worker,
-            num_workers=self.devices.workers,
-        )
-        preparation = Preparation(self.model.transform, labels, self.dataset.bad_rows)
-        self.placement = Placement(preparation, self.devices)
-        self.step = step_on(
-            self.devices,
-            self.model,
-            rules,
-            preparation.signature(),
-            self.loss_scale,
-            self.train_config.jit_compile,
-        )
-
-        has_eval = config.message.WhichOneof("eval_path") is not None
-        self.evaluator = Evaluator.from_config(config, self.model, devices=self.devices) if has_eval else None
-        self.state = RunState(self._best())
-        flat = flatten(config.message)
-        self.saver = RunSaver(
-            self.checkpoints, self.variables, rules, self.loss_scale, flat, self.devices.copies
-        )
-
-    def _best(self) -> Best:
-        stopping, export = self.train_config.early_stopping, self.config.message.export_config
-        if not self.train_config.HasField("early_stopping"):
-            return Best(export.best_exporter_metric, export.metric_bigger)
-        for field in ("metric", "patience_evals"):
-            if not getattr(stopping, field):
-                raise self.config.error("train_config.early_stopping", f"{field} is not set")
-        if self.evaluator is None:
-            raise self.config.error("train_config.early_stopping", "there is no eval_input_path to evaluate")
-        return Best(stopping.metric, stopping.bigger_is_better)
-
-    def resume(self, allow_config_change: bool) -> None:
-        """Goes on from the newest whole checkpoint, else starts from another run's weights, else afresh."""
-        if self.chief:
-            self.checkpoints.clean()
-        checkpoint = self.checkpoints.latest()
-        if checkpoint is not None:
-            if not allow_config_change:
-                check_unchanged(checkpoint.document("config"), self.saver.flat_config, str(checkpoint.path))
-            self.saver.restore(checkpoint, self.state)
-            self.say(f"going on after step {self.state.step} from {checkpoint.path}")
-        elif self.train_config.fine_tune_checkpoint:
-            with self.devices.scope():
-                taken = warm_start(self.config, self.variables, self.say)
-            self.say(f"starting with {taken} weights of {self.train_config.fine_tune_checkpoint}")
-        check_same_step(self.devices, self.state.step)
-        self.journal.start(self.state.step)
-        weights = sum(variable.shape.num_elements() for variable in self.rule.variables)
-        self.say(f"{self.model.name} with {weights:,} weights to train; the first step builds the graph")
-
-    # The loop -------------------------------------------------------------------------------------------
-
-    def run(self, stop: StopSignals) -> TrainResult:
-        """Trains until there is a reason to end, then evaluates and saves."""
-        reason = _first(self.devices.total(self._reasons_to_end()))
-        if reason is None:
-            reason = self._train(stop)
-        if self.state.step == 0:
-            raise TrainingError(f"{self.config.path}: no step was done; the reason to end was {reason}")
-        self.evaluate()
-        path = self.save()
-        self.devices.total({"done": True})  # no worker leaves before the chief has written
-        self.say(f"done after step {self.state.step} ({reason}): {path}")
-        best = self.state.best
-        found = None if best.value is None or best.step is None else (best.value, best.step)
-        return TrainResult(self.state.step, reason, self.state.metrics, found, path, self.chief)
-
-    def _train(self, stop: StopSignals) -> str:
-        saved = None if self.state.cursor is None else Cursor.from_dict(self.state.cursor)
-        order = Order(self.config, self.devices, self.dataset, saved)
-        capacity = self.config.message.data_config.prefetch_size
-        last_save = time.monotonic()
-        with Prefetcher(self.dataset.batches(order.start), self.placement, capacity) as prefetched:
-            batches = order.batches(prefetched, self.placement)
-            for batch in batches:
-                self.train_on(batch)
-                said = batches.agree(self._facts(stop, last_save))
-                if said["save"]:
-                    self.evaluate()
-                    self.save()
-                    self.journal.leave_out()
-                    last_save = time.monotonic()
-                    said = batches.agree(self._facts(stop, last_save))
-                reason = _first(said)
-                if reason is not None:
-                    return reason
-                if said["stop"]:
-                    path = self.save()
-                    raise Preempted(f"stopped by a signal after step {self.state.step}, saved in {path}")
-        return "data"
-
-    def _facts(self, stop: StopSignals, last_save: float) -> dict[str, bool]:
-        """Returns what has to be done after a step."""
-        return {
-            **self._reasons_to_end(),
-            "stop": stop.requested,
-            "save": self._time_to_save(last_save),
-        }
-
-    def train_on(self, batch: Batch) -> None:
-        """Does one step, and logs where it is time to."""
-        state = self.state
-        result = self.step(batch)
-        if not result.finite:
-            raise self._not_finite(batch, result)
-        state.step += 1
-        state.rows += batch.step_rows
-        state.overflows += result.overflow
-        state.cursor = batch.cursor.as_dict()
-        if state.epoch and state.cursor["batch"] == 0:
-            self._expect(state.step // state.epoch)
-        self.journal.step(state, result, batch.step_rows)
-        every = self.train_config.log_step_count_steps
-        if every and state.step % every == 0:
-            rates = [float(rate) for rate in self.rule.learning_rates]
-            scale = None if self.loss_scale is None else float(self.loss_scale.factor)
-            self.journal.log(state, rates, scale, self.dataset.bad_rows.counts)
-
-    def evaluate(self) -> None:
-        """Computes the metrics of the evaluation data, unless this step has them already."""
-        state = self.state
-        self._settle()
-        if not self.chief or self.evaluator is None or state.evaluated == state.step:
-            return
-        begin = time.monotonic()
-        with self.rule.averaged():
-            state.metrics = self.evaluator.run()
-        state.evaluated = state.step
-        metric = state.best.metric
-        if metric in state.metrics:
-            state.best.update(state.metrics[metric], state.step)
-        elif self.train_config.HasField("early_stopping"):
-            where = "train_config.early_stopping.metric"
-            raise self.config.error(where, f"'{metric}' is not computed{nearest(metric, state.metrics)}")
-        self.journal.evaluation(state, time.monotonic() - begin)
-
-    def save(self) -> pathlib.Path:
-        """Writes a checkpoint of this step, after the records that a resumed run will not write again."""
-        self._settle()
-        if not self.chief:
-            return self.checkpoints.path(self.state.step)
-        self.journal.sync()
-        return self.saver.save(self.state)
-
-    def _settle(self) -> None:
-        """Lets all devices go on with the same statistics, which are what is evaluated and saved."""
-        if self._settled != self.state.step:
-            self.devices.settle(self.model.weights)
-            self._settled = self.state.step
-
-    def _time_to_save(self, last_save: float) -> bool:
-        every, seconds = self.train_config.save_checkpoints_steps, self.train_config.save_checkpoints_secs
-        by_seconds = self.train_config.HasField("save_checkpoints_secs")
-        by_steps = self.train_config.HasField("save_checkpoints_steps") or not by_seconds
-        if by_steps and every and self.state.step % every == 0:
-            return True
-        return bool(by_seconds and seconds and time.monotonic() - last_save >= seconds)
-
-    def _reasons_to_end(self) -> dict[str, bool]:
-        limit, patience = self.train_config.num_steps, self.train_config.early_stopping.patience_evals
-        return {
-            "steps": bool(limit and self.state.step >= limit),
-            "early_stopping": bool(patience and self.state.best.stale >= patience),
-            "dead_line": self.deadline is not None and time.time() >= self.deadline,
-        }
-
-    def _expect(self, steps_per_epoch: int) -> None:
-        """Tells the progress line where the run will end, once the length of an epoch is known."""
-        epochs, limit = self.config.message.data_config.num_epochs, self.train_config.num_steps
-        if epochs:
-            total = steps_per_epoch * epochs
-            self.journal.expect(min(total, limit) if limit else total)
-
-    def _not_finite(self, batch: Batch, result: StepResult) -> TrainingError:
-        with self.devices.reading():
-            cause = first_bad_tensor(self.model, self.rule, batch, result)
-        last = self.saver.last
-        kept = "there is no checkpoint yet" if last is None else f"the last checkpoint is {last.path}"
-        return TrainingError(
-            f"step {self.state.step + 1}: the loss or its gradient is not finite; first bad tensor: {cause}; "
-            f"rows: {place_of_all(batch.raw)}; {kept}"
-        )
+    if cluster.kind != "chief":
+        parameter_server.serve(cluster, stream)
+    return parameter_server.ServedTrainer(config, stream, on_write, cluster)
 
 
-def _first(said: Mapping[str, float]) -> str | None:
-    """Returns the reason to end that comes first, None without any."""
-    return next((reason for reason in ("steps", "early_stopping", "dead_line") if said[reason]), None)

@@ -54,14 +54,18 @@ class ReplicatedStep(TrainStep):
     def __call__(self, batch: Batch) -> StepResult:
         """Trains by one batch, unless something in it is not finite."""
         if self._compiled is None:
-            self._gradients = self._loss_and_gradients
-            if self._jit_compile:
-                self._gradients = graph_function(self._loss_and_gradients, jit_compile=True)
-            inputs = {**open_inputs(batch, self._signature), "factor": tf.TensorSpec([], tf.float32)}
-            self._compiled = graph_function(self._step, [inputs] * len(self.devices.names))
+            self._compiled = self.compiled(batch)
         with naming_rows(batch.raw):
             numbers = self._compiled(replica_inputs(batch)).numpy().tolist()
         return self._result(numbers)
+
+    def compiled(self, batch: Batch) -> Any:
+        """Returns the step as a `tf.function` of `replica_inputs(batch)`, for batches of any size."""
+        self._gradients = self._loss_and_gradients
+        if self._jit_compile:  # only then: what replicas tell each other cannot leave another function
+            self._gradients = graph_function(self._loss_and_gradients, jit_compile=True)
+        inputs = {**open_inputs(batch, self._signature), "factor": tf.TensorSpec([], tf.float32)}
+        return graph_function(self._step, [inputs] * len(self.devices.names))
 
     def _step(self, inputs: Any) -> tf.Tensor:
         with self.devices.scope():
@@ -136,7 +140,8 @@ def rules_on(devices: Devices, config: Any, model: keras.Model) -> list[UpdateRu
         ConfigError: If the config describes no update rule.
     """
     if not isinstance(devices, Replicas):
-        return [update_rule_from_config(config, model)]
+        with devices.shared():
+            return [update_rule_from_config(config, model)]
 
     def rule_on(index: int) -> UpdateRule:
         with tf.device(devices.names[index]):

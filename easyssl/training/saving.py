@@ -15,6 +15,7 @@ from easyssl.training.checkpoint import Checkpoint, CheckpointFolder
 from easyssl.training.fingerprint import fingerprint
 from easyssl.training.loss_scale import LossScale
 from easyssl.training.optimizers.rule import UpdateRule
+from easyssl.training.parts import joined
 from easyssl.training.restore import restore_exactly
 from easyssl.training.state import RunState
 
@@ -48,13 +49,13 @@ class RunSaver:
         self.flat_config = flat_config
         self.last: Checkpoint | None = None
         self._averages = rules[0].averages
-        self._replicas: list[dict[str, dict[str, tf.Variable]]] = []
+        self._replicas: list[dict[str, dict[str, Any]]] = []
         for index, rule in enumerate(rules):
             own = {name: copies(variable)[index] for name, variable in variables.items()}
             update = rule.state({id(variable): name for name, variable in own.items()})
             if loss_scale is not None:
                 update |= {f"loss_scale/{name}": variable for name, variable in loss_scale.state().items()}
-            self._replicas.append({"weights": own, "optimizer": update})
+            self._replicas.append({"weights": joined(own), "optimizer": joined(update)})
 
     def restore(self, checkpoint: Checkpoint, state: RunState) -> None:
         """Sets the variables and the state to what a checkpoint holds.

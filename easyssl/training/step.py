@@ -77,11 +77,19 @@ class TrainStep:
     def __call__(self, batch: Batch) -> StepResult:
         """Trains by one batch, unless something in it is not finite."""
         if self._compiled is None:
-            self._gradients = graph_function(self._loss_and_gradients, jit_compile=self._jit_compile)
-            self._compiled = graph_function(self._step, open_inputs(batch, self._signature))
+            self._compiled = self.compiled(batch)
         with naming_rows(batch.raw):
             numbers = self._compiled(inputs_of(batch)).numpy().tolist()
         return self._result(numbers)
+
+    def compiled(self, batch: Batch) -> Any:
+        """Returns the step as a `tf.function` of `inputs_of(batch)`, for batches of any size.
+
+        Args:
+            batch: Any batch; only types and shapes matter.
+        """
+        self._gradients = graph_function(self._loss_and_gradients, jit_compile=self._jit_compile)
+        return graph_function(self._step, open_inputs(batch, self._signature))
 
     def _result(self, numbers: list[float]) -> StepResult:
         """Gives names to the numbers that a step computed."""

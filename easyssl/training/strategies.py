@@ -35,6 +35,14 @@ def cluster_of(config: Any) -> Cluster | None:
     """
     strategy = strategy_of(config)
     if strategy == "parameter_server":
+        train_config = config.message.train_config
+        if train_config.jit_compile:
+            raise config.error("train_config.jit_compile", "XLA cannot read weights of parameter servers")
+        if any(optimizer.use_moving_average for optimizer in train_config.optimizer_config):
+            raise config.error(
+                "train_config.optimizer_config",
+                "use_moving_average needs steps one after another, unlike those of parameter servers",
+            )
         return cluster_from_environment(("chief", "worker", "ps"), ("chief", "worker", "ps"))
     if strategy != "multi_worker":
         return None

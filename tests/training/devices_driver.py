@@ -42,6 +42,8 @@ def main(job):
         except InputError as error:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             sys.exit(2)
+        if not kept:  # a trainer of another kind
+            continue
         trainer = kept[-1]
         values = {}
         for variable_name, variable in trainer.variables.items():

@@ -42,15 +42,14 @@ def no_process_stays():
     STARTED.clear()
 
 
-def start(case, runs, cpus=1, task=None, ports=()):
+def start(case, runs, cpus=1, task=None, ports=(), cluster=None):
     out = case.folder / ("out" if task is None else f"out{task}")
     out.mkdir(exist_ok=True)
     environment = dict(os.environ)
     if task is not None:
-        cluster = {"worker": [f"localhost:{port}" for port in ports]}
-        environment["TF_CONFIG"] = json.dumps(
-            {"cluster": cluster, "task": {"type": "worker", "index": task}}
-        )
+        kind, index = task if cluster else ("worker", task)
+        cluster = cluster or {"worker": [f"localhost:{port}" for port in ports]}
+        environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": kind, "index": index}})
     job = {
         "config": str(case.folder / "case.config"),
         "runs": {name: [f"model_dir={case.folder / name}", *more] for name, more in runs.items()},
@@ -207,3 +206,41 @@ def test_workers_stop_together(case):
     finish(case, other, 1, code=2)
     assert "TrainingError: another worker stopped with an error" in lines(case, 0)
     assert "train.csv:2: label 'clk' is 2" in lines(case, 1)
+
+
+def test_parameter_servers(case):
+    """A table in two parts; weights that are those of one device up to the order of updates; a resumed run."""
+    wide = "embedding_dim: 4 hash_bucket_size: 50", "embedding_dim: 4 hash_bucket_size: 40000"
+    case.config(text=plain(case).replace(*wide))
+    names = {"chief": 1, "worker": 1, "ps": 2}
+    asynchronous = "train_config.train_distribute=PSStrategy"
+
+    def run(steps):
+        ports = iter(free_ports(4))
+        cluster = {kind: [f"localhost:{next(ports)}" for _ in range(number)] for kind, number in names.items()}
+        tasks = [(kind, index) for kind, number in names.items() for index in range(number)]
+        started = [
+            start(case, {"served": [f"train_config.num_steps={steps}", asynchronous]}, task=task, cluster=cluster)
+            for task in tasks
+        ]
+        finish(case, started[0], ("chief", 0))
+        for task, process in zip(tasks[1:], started[1:], strict=True):
+            process.send_signal(signal.SIGTERM)
+            finish(case, process, task, code=143)
+
+    finish(case, start(case, {"one": ["train_config.num_steps=20"]}))
+    run(10)
+    run(20)
+    assert "going on after step 10" in lines(case, ("chief", 0))
+    stored = CheckpointFolder(case.folder / "served" / "ckpt").latest()
+    with stored.arrays("weights") as served, np.load(case.folder / "out" / "one.npz") as one:
+        assert set(served) == set(one.files) - {"step", "chief"}
+        for name in served:
+            assert served[name].shape == one[name].shape
+    found = json.loads((case.folder / "served" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert found["kind"] == "eval" and found["step"] == 20
+    # Any device can go on with what parameter servers have trained.
+    more = ["train_config.num_steps=25"]
+    case.config(text=plain(case).replace(*wide))
+    finish(case, start(case, {"served": more}), code=2)
+    assert "train_config.train_distribute" in lines(case)

@@ -228,16 +228,25 @@ def test_attention_and_augmentation_go_on_exactly_in_every_precision(case, setti
 
 def test_early_stopping_waits_for_its_patience(case):
     stopping = "train_config.early_stopping"
-    settings = [f"{stopping}.metric=cross_entropy_loss", f"{stopping}.patience_evals=2"]
-    # Called better when bigger, the falling loss is best at the first evaluation.
-    result = train(case.config(*settings, "train_config.save_checkpoints_steps=5"))
+    rate = "train_config.optimizer_config[0].adam_optimizer.learning_rate.exponential_decay_learning_rate"
+    settings = [
+        f"{stopping}.metric=cross_entropy_loss",
+        f"{stopping}.patience_evals=2",
+        "train_config.save_checkpoints_steps=5",
+        # Nothing is learned, so that the first evaluation stays the best.
+        f"{rate}.initial_learning_rate=0",
+        f"{rate}.min_learning_rate=0",
+        "model_config.backbone.blocks[name=tower].keras_layer.mlp.use_bn=false",
+        "model_config.backbone.blocks[name=tower].keras_layer.mlp.use_final_bn=false",
+    ]
+    result = train(case.config(*settings))
     assert result.reason == "early_stopping"
     best = result.best[1]
     evaluations = [r for r in records(case.run) if r["kind"] == "eval"]
     later = [r["metrics"]["cross_entropy_loss"] for r in evaluations if r["step"] > best]
     assert len(later) == 2 and max(later) <= result.best[0]
     assert best in CheckpointFolder(case.run / "ckpt").steps()
-    again = train(case.config(*settings, "train_config.save_checkpoints_steps=5"))
+    again = train(case.config(*settings))
     assert (again.step, again.reason) == (result.step, "early_stopping")
 
 
