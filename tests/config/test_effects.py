@@ -13,7 +13,7 @@ feature_config {
   features { input_names: 'c' max_partitions: 4 }
 }"""
     assert parse_config(text, "a.config").warnings == [
-        "a.config:1:16: train_config.sync_replicas has no effect: there are no parameter servers",
+        "a.config:1:16: train_config.sync_replicas has no effect: with PSStrategy no worker waits, with the mirrored strategies all do",
         "a.config:4:31: feature_config.features[0].max_partitions has no effect (and in 2 more places): "
         "the table stays whole",
     ]

@@ -38,5 +38,5 @@ def test_every_message_field_and_value_is_explained(page):
 
 def test_defaults_and_effects_are_shown(page):
     assert "| `batch_size` | uint32 | `32` |" in page
-    assert "*No effect*: there are no parameter servers." in page
+    assert "*No effect*: with PSStrategy no worker waits, with the mirrored strategies all do." in page
     assert "*Not supported*: describe the model as a backbone." in page
