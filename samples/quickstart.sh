@@ -1,5 +1,6 @@
 #!/bin/sh
 # The main job on generated data: set up, generate, train, evaluate, predict, export. Prints each command it runs.
+# ROWS says how many rows to train on: `ROWS=5000 sh samples/quickstart.sh` is a quick look.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}

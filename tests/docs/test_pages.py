@@ -1,0 +1,115 @@
+"""What the pages name exists: files, headings, commands and their flags."""
+
+import ast
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from easyssl.cli.arguments import Parser
+from easyssl.cli.main import COMMANDS
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PAGES = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PROGRAMS = {"easyssl", "python", "python3", "pip", "sh", "docker", "curl", "."}
+# Folders whose content is in the repository; what `easyssl data` makes is not.
+KEPT = re.compile(r"(benchmarks|docs|easyssl|protos|samples(?!/data/)|tests)/[\w./-]*\w$")
+
+
+def read(page):
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page):
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", without_code(read(page)), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(page):
+    """The command lines in the shell blocks of a page, as words."""
+    for block in re.findall(r"^ *```sh\n(.*?)^ *```", read(page), flags=re.MULTILINE | re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            for command in line.split(" && "):
+                words = shlex.split(command, comments=True)
+                while words and re.match(r"[A-Z_]+=", words[0]):
+                    words.pop(0)
+                if words:
+                    yield [word for word in words if word != "&"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(read(page))):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        path = ((ROOT / page).parent / file).resolve() if file else ROOT / page
+        assert path.exists(), f"{page}: {target}"
+        if anchor and path.suffix == ".md":
+            assert anchor in anchors(path.relative_to(ROOT)), f"{page}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_there_and_take_their_flags(page):
+    for words in commands(page):
+        program = words[0].removeprefix(".venv/bin/")
+        assert program in PROGRAMS, f"{page}: {words}"
+        if program == "easyssl" and not words[1].startswith("--"):
+            parse(words[1:])
+        if program == "pip":
+            for extra in re.findall(r"\[(\w+)\]", " ".join(words)):
+                assert f'"{extra}":' in (ROOT / "setup.py").read_text()
+        for word in words[1:]:
+            if KEPT.match(word) and f" --out {word}" not in shlex.join(words):
+                assert (ROOT / word).exists(), f"{page}: {word}"
+
+
+def parse(words):
+    """Reads a command line as `easyssl` does; raises if it does not fit."""
+    name, rest = words[0], words[1:]
+    command = COMMANDS[name]
+    if rest and rest[0] in getattr(command, "ACTIONS", {}):
+        name, command, rest = f"{name} {rest[0]}", command.ACTIONS[rest[0]], rest[1:]
+    parser = Parser(f"easyssl {name}", command.DESCRIPTION, command.EPILOG)
+    command.add_arguments(parser)
+    parser.parse(rest)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_named_in_the_text_exist(page):
+    for name in re.findall(r"`([^`\n]+)`", without_code(read(page))):
+        if KEPT.match(name) and "NAME" not in name:
+            assert (ROOT / name).exists(), f"{page}: {name}"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_modules_and_names_of_ours_exist(page):
+    """`easyssl.a.b.name` in the text is a module, or a name that its module has."""
+    for dotted in set(re.findall(r"`(easyssl(?:\.\w+)+)[`(]", without_code(read(page)))):
+        parts = dotted.split(".")
+        depth = max(n for n in range(1, len(parts) + 1) if source(parts[:n]) is not None)
+        if rest := parts[depth:]:
+            text = source(parts[:depth]).read_text(encoding="utf-8")
+            assert rest[0] in names(ast.parse(text)), f"{page}: {dotted}"
+
+
+def source(parts):
+    path = ROOT.joinpath(*parts)
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.exists()), None)
+
+
+def names(tree):
+    found = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    found |= {a.asname or a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_two_blank_lines_in_a_row(page):
+    assert "\n\n\n" not in read(page)
