@@ -6,9 +6,7 @@ import re
 import shlex
 
 import pytest
-
-from easyssl.cli.arguments import Parser
-from easyssl.cli.main import COMMANDS
+from command_lines import parse_command
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -61,24 +59,13 @@ def test_commands_are_there_and_take_their_flags(page):
         program = words[0].removeprefix(".venv/bin/")
         assert program in PROGRAMS, f"{page}: {words}"
         if program == "easyssl" and not words[1].startswith("--"):
-            parse(words[1:])
+            parse_command(words[1:])
         if program == "pip":
             for extra in re.findall(r"\[(\w+)\]", " ".join(words)):
                 assert f'"{extra}":' in (ROOT / "setup.py").read_text()
         for word in words[1:]:
             if KEPT.match(word) and f" --out {word}" not in shlex.join(words):
                 assert (ROOT / word).exists(), f"{page}: {word}"
-
-
-def parse(words):
-    """Reads a command line as `easyssl` does; raises if it does not fit."""
-    name, rest = words[0], words[1:]
-    command = COMMANDS[name]
-    if rest and rest[0] in getattr(command, "ACTIONS", {}):
-        name, command, rest = f"{name} {rest[0]}", command.ACTIONS[rest[0]], rest[1:]
-    parser = Parser(f"easyssl {name}", command.DESCRIPTION, command.EPILOG)
-    command.add_arguments(parser)
-    parser.parse(rest)
 
 
 @pytest.mark.parametrize("page", PAGES)

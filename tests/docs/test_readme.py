@@ -21,7 +21,10 @@ SERVING = [program for program in PROGRAMS if "saved_model" in program]
 CONFIG = """
 train_input_path: 'rows.csv'
 model_dir: 'experiments/cl4srec_on_taobao'
-train_config { num_steps: 1 }
+train_config {
+  optimizer_config { adam_optimizer { learning_rate { constant_learning_rate {} } } }
+  num_steps: 1
+}
 data_config {
   batch_size: 8 label_fields: 'clk' input_type: CSVInput
   input_fields { input_name: 'clk' input_type: INT32 }

@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import pytest
+from command_lines import parse_command
 
 from easyssl.backbone.plan import build_plan
 from easyssl.config import load_config, parse_config
@@ -30,6 +31,15 @@ def test_a_sample_begins_with_its_task_data_and_command(name):
     head = re.match(r"(#.*\n)+", text).group(0)
     assert all(word in head for word in ("# Task:", "# Data:", f"# Command: easyssl train samples/{name}"))
     assert max(map(len, text.splitlines())) <= 132
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_commands_in_the_head_of_a_sample_are_there(name):
+    text = (SAMPLES / name).read_text(encoding="utf-8")
+    found = re.findall(r"^#.*? easyssl (.*)$", text, flags=re.MULTILINE)
+    assert found and found[-1].startswith(("train ", "evaluate "))
+    for line in found:
+        parse_command(line.split())
 
 
 def test_the_cl4srec_sample_has_the_model_that_must_run_unchanged(real_data):
