@@ -8,6 +8,8 @@ import shlex
 import pytest
 from command_lines import parse_command
 
+from easyssl.config import load_config
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 PROGRAMS = {"easyssl", "python", "python3", "pip", "sh", "docker", "curl", "."}
@@ -30,15 +32,30 @@ def anchors(page):
 
 
 def commands(page):
-    """The command lines in the shell blocks of a page, as words."""
+    """The command lines in the shell blocks of a page, as words without variables."""
     for block in re.findall(r"^ *```sh\n(.*?)^ *```", read(page), flags=re.MULTILINE | re.DOTALL):
+        pending = ""
         for line in block.replace("\\\n", " ").splitlines():
-            for command in line.split(" && "):
-                words = shlex.split(command, comments=True)
-                while words and re.match(r"[A-Z_]+=", words[0]):
-                    words.pop(0)
-                if words:
-                    yield [word for word in words if word != "&"]
+            pending += line + "\n"
+            try:
+                words = shlex.split(pending, comments=True)
+            except ValueError:  # a quotation goes on in the next line
+                continue
+            pending = ""
+            yield from without_variables(words)
+        assert not pending, f"{page}: {pending}"
+
+
+def without_variables(words):
+    """Splits the words of a line into commands, without the variables that are set in front of them."""
+    command = []
+    for word in [*words, "&&"]:
+        if word in ("&&", "&"):
+            if command:
+                yield command
+            command = []
+        elif command or not re.match(r"[A-Z_]+=", word):
+            command.append(word)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -59,7 +76,9 @@ def test_commands_are_there_and_take_their_flags(page):
         program = words[0].removeprefix(".venv/bin/")
         assert program in PROGRAMS, f"{page}: {words}"
         if program == "easyssl" and not words[1].startswith("--"):
-            parse_command(words[1:])
+            args = parse_command(words[1:])
+            if getattr(args, "config", "").startswith("samples/"):
+                load_config(str(ROOT / args.config), overrides=args.overrides)
         if program == "pip":
             for extra in re.findall(r"\[(\w+)\]", " ".join(words)):
                 assert f'"{extra}":' in (ROOT / "setup.py").read_text()
