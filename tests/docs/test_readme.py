@@ -10,7 +10,7 @@ import easyssl.layers  # noqa: F401 (registers them before a test undoes its reg
 from easyssl import registry
 from easyssl.backbone.plan import build_plan
 from easyssl.backbone.render import graph
-from easyssl.config import load_config
+from easyssl.config import load_config, parse_config
 from easyssl.data.features.spec import build_feature_specs
 
 README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
@@ -76,6 +76,20 @@ def test_the_served_model_is_called_as_the_readme_says(tmp_path, monkeypatch, ca
     exec(program, {"__name__": "readme"})  # noqa: S102 (ours)
     scores = [float(number) for number in capsys.readouterr().out.strip("[]\n").split()]
     assert len(scores) == 2 and all(0 < score < 1 for score in scores)
+
+
+def test_the_block_is_that_of_the_sample_in_its_short_form(root):
+    config = load_config(str(root / "samples" / "cl4srec_on_taobao.config"))
+    plan = build_plan(config, build_feature_specs(config))
+    (text,) = re.findall(r"^```\n(blocks \{.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    backbone = config.message.model_config.backbone
+    (place,) = [index for index, block in enumerate(backbone.blocks) if block.name == "contrastive"]
+    short = parse_config(f"model_config {{ backbone {{ {text} }} }}").message.model_config.backbone.blocks[0]
+    backbone.blocks[place].CopyFrom(short)
+    found = build_plan(config, build_feature_specs(config))
+    before, after = (made.main.block("contrastive").layers[0] for made in (plan, found))
+    assert (before.class_name, before.kwargs) == (after.class_name, after.kwargs)
+    assert found.warnings == ()
 
 
 def test_the_picture_is_what_the_sample_makes(root):
