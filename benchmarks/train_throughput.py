@@ -1,12 +1,12 @@
-"""Measures how fast the CL4SRec sample trains, next to the float32 matmul peak of the same machine in the same run.
+"""Measures how fast the CL4SRec sample trains, next to the float32 matmul peak of the machine in the same run.
 
-Usage: python benchmarks/train_throughput.py [--rows 16384] [--batch 1024] [--steps 12] [--config CONFIG] [--set a.b=c ...]
+Usage: python benchmarks/train_throughput.py [--rows N] [--batch N] [--steps N] [--config CONFIG] [--set a.b=c ...]
 
 Each variant (plain TensorFlow, XLA) runs in a process of its own. The matmul (2048 x 2048) is timed between
 the steps, so that other work on the machine slows both sides of the ratio. Prints, for each variant: seconds
-from the start of the process to the end of the first step, examples/s and real tokens/s in steady state (median
-step), examples/s per GFLOP/s of the matmul peak, processor seconds per 100 examples, and the peak memory of the
-process. Then the input pipeline alone.
+from the start of the process to the end of the first step, examples/s and real tokens/s in steady state
+(median step), examples/s per GFLOP/s of the matmul peak, processor seconds per 100 examples, and the peak
+memory of the process. Then the input pipeline alone.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import time
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# What a reference implementation of the config language reaches with this config: examples/s per GFLOP/s of the
-# peak, padded to 50 steps; its first step ends after 33 s, its memory is 3.7 GB, 100 examples cost 0.5 s.
+# What a reference implementation of the config language reaches with this config: examples/s per GFLOP/s of
+# the peak, padded to 50 steps; its first step ends after 33 s, its memory is 3.7 GB, 100 examples cost 0.5 s.
 REFERENCE = {"ratio": 1.85, "first_step": 33.0, "memory": 3.7, "cpu": 0.5}
 MATMUL_SIZE = 2048
 
@@ -165,7 +165,8 @@ def report(variant: str, result: dict[str, float]) -> None:
         )
         return
     print(
-        f"{variant:6} {result['examples_per_second']:8.0f} examples/s {result['tokens_per_second']:8.0f} tokens/s "
+        f"{variant:6} {result['examples_per_second']:8.0f} examples/s "
+        f"{result['tokens_per_second']:8.0f} tokens/s "
         f"matmul peak {result['gflops']:6.1f} GFLOP/s  ratio {result['ratio']:5.2f} "
         f"({result['ratio'] / REFERENCE['ratio']:.1f} x reference)  first step {result['first_step']:5.1f} s "
         f"({REFERENCE['first_step'] / result['first_step']:.1f} x)  memory {result['memory']:.2f} GB "
