@@ -203,7 +203,9 @@ def add_by_step(tokens: tf.Tensor, table: tf.Tensor, packing: Packing) -> tf.Ten
     return tokens + _with_gradient(lambda x: tf.gather(x, steps), gradient)(table)
 
 
-def join_row(vector: tf.Tensor, tokens: tf.Tensor, packing: Packing, *, first: bool) -> tuple[tf.Tensor, Packing]:
+def join_row(
+    vector: tf.Tensor, tokens: tf.Tensor, packing: Packing, *, first: bool
+) -> tuple[tf.Tensor, Packing]:
     """Gives each row one more step, before its first or behind its last padded one.
 
     Args:
@@ -254,7 +256,7 @@ def _ids(count: int) -> tf.Tensor:
 
 
 def _head_steps(packing: Packing, num_heads: int) -> tf.Tensor:
-    """Returns where each token's heads are in `[num_heads * batch * seq_len]`, int64 `[tokens, num_heads]`."""
+    """Returns where a token's heads are in `[num_heads * batch * seq_len]`, int64 `[tokens, num_heads]`."""
     shape = tf.shape(packing.mask, out_type=tf.int64)
     flat = packing.coordinates[:, 0] * shape[1] + packing.coordinates[:, 1]
     return flat[:, None] + _ids(num_heads)[None, :] * (shape[0] * shape[1])
