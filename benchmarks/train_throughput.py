@@ -1,6 +1,6 @@
 """Measures how fast the CL4SRec sample trains, next to the matmul peak of the machine in the same run.
 
-Usage: python benchmarks/train_throughput.py [--rows N] [--batch N] [--steps N] [--config FILE] [--set a=b ...]
+Usage: python benchmarks/train_throughput.py [--rows N] [--batch N] [--steps N] [--config FILE] [--set A=B]
 
 Each variant (plain TensorFlow, XLA) runs in a process of its own. The matmul (2048 x 2048) is timed between
 the steps, so that other work on the machine slows both sides of the ratio. Prints, for each variant: seconds
