@@ -3,7 +3,10 @@
 from easyssl.layers.adversarial_classifier import AdversarialClassifier
 from easyssl.layers.auxiliary_loss import AuxiliaryLoss
 from easyssl.layers.batch_softmax import BatchSoftmax
+from easyssl.layers.bert4rec_encoder import BERT4RecEncoder
 from easyssl.layers.bst import BST
+from easyssl.layers.caser_encoder import CaserEncoder
+from easyssl.layers.cloze_mask import ClozeMask
 from easyssl.layers.cluster_distillation import ClusterDistillation
 from easyssl.layers.dice import Dice
 from easyssl.layers.dropout import Dropout
@@ -13,8 +16,10 @@ from easyssl.layers.encoder_block import EncoderBlock
 from easyssl.layers.feature_group import FeatureGroup
 from easyssl.layers.feature_masking import FeatureMasking
 from easyssl.layers.gradient_reversal import GradientReversal
+from easyssl.layers.gru4rec_encoder import GRU4RecEncoder
 from easyssl.layers.input_layer import InputLayer
 from easyssl.layers.interest_readout import InterestReadout
+from easyssl.layers.mean_pooling import MeanPooling
 from easyssl.layers.mlp import MLP
 from easyssl.layers.moe_whitening_adaptor import MoEWhiteningAdaptor
 from easyssl.layers.multi_interest_attention import MultiInterestAttention
@@ -23,6 +28,7 @@ from easyssl.layers.prototype_contrast import PrototypeContrast
 from easyssl.layers.re_attend import ReAttend
 from easyssl.layers.re_construct import ReConstruct
 from easyssl.layers.re_contrast import ReContrast
+from easyssl.layers.sasrec_encoder import SASRecEncoder
 from easyssl.layers.self_attention import MultiHeadSelfAttention
 from easyssl.layers.seq_augment import SeqAugment
 from easyssl.layers.seq_augment_ops import SeqAugmentOps
@@ -34,7 +40,10 @@ __all__ = [
     "MLP",
     "AdversarialClassifier",
     "AuxiliaryLoss",
+    "BERT4RecEncoder",
     "BatchSoftmax",
+    "CaserEncoder",
+    "ClozeMask",
     "ClusterDistillation",
     "Dice",
     "Dropout",
@@ -43,9 +52,11 @@ __all__ = [
     "EncoderBlock",
     "FeatureGroup",
     "FeatureMasking",
+    "GRU4RecEncoder",
     "GradientReversal",
     "InputLayer",
     "InterestReadout",
+    "MeanPooling",
     "MoEWhiteningAdaptor",
     "MultiHeadSelfAttention",
     "MultiInterestAttention",
@@ -54,6 +65,7 @@ __all__ = [
     "ReAttend",
     "ReConstruct",
     "ReContrast",
+    "SASRecEncoder",
     "SeqAugment",
     "SeqAugmentOps",
     "SinkhornClustering",

@@ -1,12 +1,13 @@
-"""One post-norm transformer layer."""
+"""One transformer layer."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.errors import nearest
 from easyssl.functional.activations import activation as activation_function
 from easyssl.functional.activations import canonical_activation
 from easyssl.functional.packing import Packing
@@ -16,13 +17,20 @@ from easyssl.layers.dropout import Dropout
 from easyssl.layers.layer_norm import LayerNorm
 from easyssl.layers.self_attention import MultiHeadSelfAttention
 
+_NORM_POSITIONS = ("post", "pre")
+
 
 @keras.utils.register_keras_serializable(package="easyssl")
 class EncoderBlock(keras.layers.Layer):
-    """Self-attention and a feed-forward network, each followed by dropout, residual and layer normalisation.
+    """Self-attention and a feed-forward network, each with dropout, residual and layer normalisation.
 
-    `h = LN(x + drop(attention(x)))`, `y = LN(h + drop(dense(activation(dense(h)))))`. Normalisation runs in
-    float32, where a very small epsilon still exists. The mask is passed on.
+    With `ffn(h) = dense(activation(dense(h)))` the block computes
+
+    - "post": `h = LN(x + drop(attention(x)))`, `y = LN(h + drop(ffn(h)))`, or
+    - "pre": `h = x + drop(attention(LN(x)))`, `y = h + drop(ffn(LN(h)))`, where what follows the last block
+      has to normalise.
+
+    Normalisation runs in float32, where a very small epsilon still exists. The mask is passed on.
 
     Args:
         num_heads: Number of attention heads; divides the width of the input.
@@ -32,11 +40,13 @@ class EncoderBlock(keras.layers.Layer):
         attention_dropout: Dropout rate of the attention weights. Defaults to 0.1.
         initializer_range: Standard deviation of the kernels' truncated normal initializer. Defaults to 0.02.
         epsilon: Added to the variance in the normalisation. Defaults to 1e-12.
+        causal: Whether steps attend to themselves and earlier steps only. Defaults to False.
+        norm_position: "post" or "pre". Defaults to "post".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
-        ValueError: For a size that is not positive, an unknown activation, or at build if the heads do not
-            divide the width.
+        ValueError: For a size that is not positive, an unknown activation or `norm_position`, or at build if
+            the heads do not divide the width.
 
     Example:
         >>> block = EncoderBlock(num_heads=2, intermediate_size=16)
@@ -45,6 +55,7 @@ class EncoderBlock(keras.layers.Layer):
 
     References:
         Vaswani et al., "Attention is all you need", arXiv 1706.03762.
+        Xiong et al., "On layer normalization in the transformer architecture", arXiv 2002.04745.
     """
 
     def __init__(
@@ -56,6 +67,8 @@ class EncoderBlock(keras.layers.Layer):
         attention_dropout: float = 0.1,
         initializer_range: float = 0.02,
         epsilon: float = 1e-12,
+        causal: bool = False,
+        norm_position: Literal["post", "pre"] = "post",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -66,16 +79,27 @@ class EncoderBlock(keras.layers.Layer):
         self.attention_dropout = attention_dropout
         self.initializer_range = initializer_range
         self.epsilon = epsilon
+        self.causal = causal
+        self.norm_position = norm_position
         self.supports_masking = True
         check_positive("EncoderBlock", intermediate_size=intermediate_size)
+        if norm_position not in _NORM_POSITIONS:
+            raise ValueError(
+                f"EncoderBlock: unknown norm_position '{norm_position}'"
+                f"{nearest(norm_position, _NORM_POSITIONS)}"
+            )
         policy = self.dtype_policy
         self.attention = MultiHeadSelfAttention(
-            num_heads, attention_dropout, initializer_range, dtype=policy, name="attention"
+            num_heads, attention_dropout, initializer_range, causal, dtype=policy, name="attention"
         )
-        self.attention_residual = _ResidualNorm(dropout, epsilon, dtype=policy, name="attention_residual")
+        self.attention_residual = self._residual("attention_residual")
         self.intermediate = self._dense(intermediate_size, "intermediate")
         self.dice = Dice(dtype=policy, name="dice") if self.activation == "dice" else None
-        self.output_residual = _ResidualNorm(dropout, epsilon, dtype=policy, name="output_residual")
+        self.output_residual = self._residual("output_residual")
+
+    def _residual(self, name: str) -> _Residual:
+        pre = self.norm_position == "pre"
+        return _Residual(self.dropout, self.epsilon, pre, dtype=self.dtype_policy, name=name)
 
     def _dense(self, units: int, name: str) -> Any:
         return keras.layers.Dense(
@@ -112,17 +136,24 @@ class EncoderBlock(keras.layers.Layer):
             mask: bool `[batch, seq_len]`, which steps are valid. Defaults to None, which is all.
             training: Whether to drop. Defaults to None.
             packing: Where the tokens are. Defaults to None.
-            queries: `[batch, dim]`, the only step of each row that is encoded; without a packing. Defaults to
-                None, which is all.
+            queries: `[batch, dim]`, the only step of each row that is encoded, the last one if the block is
+                causal; without a packing. Defaults to None, which is all.
 
         Returns:
             A tensor like the inputs, or like the queries; invalid steps hold values that no valid step
             depends on.
         """
-        attended = self.attention(inputs, mask=mask, training=training, packing=packing, queries=queries)
+        before = self.attention_residual.before
+        attended = self.attention(
+            before(inputs),
+            mask=mask,
+            training=training,
+            packing=packing,
+            queries=None if queries is None else before(queries),
+        )
         inputs = inputs if queries is None else queries
         hidden = self.attention_residual(inputs, attended, training=training)
-        inner = self.intermediate(hidden)
+        inner = self.intermediate(self.output_residual.before(hidden))
         if self.dice is None:
             inner = activation_function(self.activation)(inner)
         else:
@@ -144,6 +175,8 @@ class EncoderBlock(keras.layers.Layer):
             "attention_dropout": self.attention_dropout,
             "initializer_range": self.initializer_range,
             "epsilon": self.epsilon,
+            "causal": self.causal,
+            "norm_position": self.norm_position,
         }
 
 
@@ -154,12 +187,13 @@ def _valid(mask: tf.Tensor | None, packing: Packing | None, queries: tf.Tensor |
     return mask if mask is None or queries is None else tf.reduce_any(mask, axis=1)
 
 
-class _ResidualNorm(keras.layers.Layer):
-    """`LN(x + drop(update))`."""
+class _Residual(keras.layers.Layer):
+    """`LN(x + drop(update))`; or, if `pre`, `x + drop(update)` with an update computed from `before(x)`."""
 
-    def __init__(self, dropout: float, epsilon: float, **kwargs: Any) -> None:
+    def __init__(self, dropout: float, epsilon: float, pre: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True
+        self.pre = pre
         self.dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
         self.norm = LayerNorm(epsilon, dtype=self.dtype_policy, name="norm")
 
@@ -169,6 +203,10 @@ class _ResidualNorm(keras.layers.Layer):
         build_sublayer(self.norm, shape)
         super().build(input_shape)
 
+    def before(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns what the update is computed from."""
+        return self.norm(inputs) if self.pre else inputs
+
     def call(self, inputs: tf.Tensor, update: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         total = tf.cast(inputs, tf.float32) + tf.cast(self.dropout(update, training=training), tf.float32)
-        return tf.cast(self.norm(total), inputs.dtype)
+        return tf.cast(total if self.pre else self.norm(total), inputs.dtype)

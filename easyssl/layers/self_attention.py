@@ -25,6 +25,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         num_heads: Number of heads; divides the width of the input.
         dropout: Dropout rate of the attention weights. Defaults to 0.0.
         initializer_range: Standard deviation of the kernels' truncated normal initializer. Defaults to 0.02.
+        causal: Whether steps gather from themselves and earlier steps only. Defaults to False.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
@@ -40,12 +41,18 @@ class MultiHeadSelfAttention(keras.layers.Layer):
     """
 
     def __init__(
-        self, num_heads: int, dropout: float = 0.0, initializer_range: float = 0.02, **kwargs: Any
+        self,
+        num_heads: int,
+        dropout: float = 0.0,
+        initializer_range: float = 0.02,
+        causal: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.dropout = dropout
         self.initializer_range = initializer_range
+        self.causal = causal
         self.supports_masking = True
         check_positive("MultiHeadSelfAttention", num_heads=num_heads)
         self.weights_dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
@@ -87,8 +94,9 @@ class MultiHeadSelfAttention(keras.layers.Layer):
                 packing has its own.
             training: Whether to drop attention weights. Defaults to None.
             packing: Where the tokens are. Defaults to None.
-            queries: `[batch, dim]`, the only step of each row that gathers. Defaults to None, which is all.
-                Cannot be had with a packing.
+            queries: `[batch, dim]`, the only step of each row that gathers. It may gather from all valid
+                steps, so if the attention is causal it has to be the last one. Cannot be had with a packing.
+                Defaults to None, which is all.
 
         Returns:
             A tensor like the inputs, or like the queries.
@@ -104,6 +112,8 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
         # Enough of a mask, because the steps of a row without a valid one are not read.
         excluded = tf.where(packing.mask, 0.0, EXCLUDED)[None, :, None, :]
+        if self.causal:
+            excluded += tf.where(_earlier(tf.shape(packing.mask)[1]), 0.0, EXCLUDED)
         weights = tf.cast(tf.nn.softmax(scores + excluded), inputs.dtype)
         weights = self.weights_dropout(weights, training=training)
         gathered = pack_heads(tf.matmul(weights, value), packing)
@@ -139,7 +149,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         return 1.0 / math.sqrt(self._head_dim)
 
     def _kernels(self, dtype: Any) -> tf.Tensor:
-        """The kernels of query, key and value side by side; scores of a scaled query stay small in float16."""
+        """Query, key and value side by side; the query is scaled first, so that float16 holds the scores."""
         query, key, value = (self._part(name, "kernel", dtype) for name in ("query", "key", "value"))
         return tf.concat([query * self._scale, key, value], axis=1)
 
@@ -164,4 +174,11 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             "num_heads": self.num_heads,
             "dropout": self.dropout,
             "initializer_range": self.initializer_range,
+            "causal": self.causal,
         }
+
+
+def _earlier(steps: tf.Tensor) -> tf.Tensor:
+    """Returns which steps (second axis) each step may see, bool `[steps, steps]`."""
+    places = tf.range(steps)
+    return places[:, None] >= places[None, :]
