@@ -51,7 +51,7 @@ def overview() -> str:
     width = max(map(len, COMMANDS))
     lines = "\n".join(f"  {name:<{width}}  {module.SUMMARY}" for name, module in COMMANDS.items())
     return (
-        "usage: easyssl COMMAND CONFIG [flags]\n\n"
+        "usage: easyssl COMMAND [CONFIG] [flags]\n\n"
         "Self-supervised components for recommenders: from a text config to a trained, exported model.\n\n"
         f"commands:\n{lines}\n\n"
         "'easyssl COMMAND --help' shows its flags and examples, 'easyssl --version' the version.\n\n"
