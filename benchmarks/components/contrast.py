@@ -74,7 +74,7 @@ CASES = [
         inputs=inputs,
         make=make,
         work=lambda s: _pairs(s) * s.dim,
-        memory=lambda s: _pairs(s) + 4 * s.batch * s.dim,
+        memory=lambda s: 2 * _pairs(s) + 3 * s.batch * s.dim,
     )
     for name, inputs, make in (
         ("one_way", _views, _one_way),

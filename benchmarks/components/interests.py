@@ -136,7 +136,7 @@ CASES = [
         inputs=_attended,
         make=_re_contrast,
         work=lambda s: s.batch * _scores(s) * s.dim,
-        memory=lambda s: 3 * _scores(s) + 4 * s.batch * (s.seq + s.interests) * s.dim,
+        memory=lambda s: 3 * _scores(s) + 8 * s.batch * (s.seq + s.interests) * s.dim,
         base=Sizes(batch=64),
     ),
     Case(

@@ -114,23 +114,23 @@ def _adaptor(sizes: Sizes) -> tuple[Function, Function]:
 CASES = [
     Case(
         name="SeqAugment",
-        axes={"batch": (32, 64, 128), "seq": (16, 32, 64)},
+        axes={"batch": (128, 256, 512), "seq": (16, 32, 64)},
         inputs=_sequences,
         make=_augment,
         work=lambda s: s.batch * s.seq * s.dim,
         memory=lambda s: s.batch * s.seq * s.dim,
         same=False,
-        base=Sizes(batch=64),
+        base=Sizes(batch=128),
     ),
     Case(
         name="ValueDropout",
-        axes={"batch": (32, 64, 128), "seq": (16, 32, 64)},
+        axes={"batch": (128, 256, 512), "seq": (16, 32, 64)},
         inputs=_sequences,
         make=_value_dropout,
         work=lambda s: s.batch * s.seq * s.dim,
         memory=lambda s: s.batch * s.seq * s.dim,
         same=False,
-        base=Sizes(batch=64),
+        base=Sizes(batch=128),
     ),
     Case(
         name="FeatureMasking",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from easyssl.functional.masking import EXCLUDED
+from easyssl.functional.other_rows import others_logsumexp, rolled_logsumexp
 from easyssl.functional.similarity import check_similarity, comparable
 
 
@@ -39,7 +38,8 @@ def re_contrast(
     other positives; ids are ignored; and the mean is over all batch * num_interests * seq_len pairs, where
     those that are no positives count as 0.
 
-    Cost grows with batch * num_interests * seq_len * num_rolled; memory does not grow with `num_rolled`.
+    Cost grows with batch * num_interests * seq_len * num_rolled; memory does not grow with `num_rolled`, see
+    `easyssl.functional.other_rows`.
 
     Args:
         interests: `[batch, num_interests, dim]`.
@@ -80,7 +80,7 @@ def re_contrast(
         negative &= ~positives
         if ids is not None:
             negative &= ~_share_an_id(positives, ids)
-    rolled = _rolled_logsumexp(anchors / temperature, items, valid, None if official else ids, num_rolled)
+    rolled = _others(anchors / temperature, items, valid, None if official else ids, num_rolled)
     logits = [tf.where(negative, within, EXCLUDED), tf.where(others, between, EXCLUDED), rolled[..., None]]
     rest = tf.reduce_logsumexp(tf.concat(logits, axis=-1), axis=-1)[..., None]
     losses = rest - within if official else tf.nn.softplus(rest - within)
@@ -89,62 +89,15 @@ def re_contrast(
     return tf.reduce_sum(losses) / tf.maximum(tf.reduce_sum(counted), 1.0)
 
 
+def _others(
+    anchors: tf.Tensor, items: tf.Tensor, valid: tf.Tensor, ids: tf.Tensor | None, num_rolled: int | None
+) -> tf.Tensor:
+    if num_rolled is None:
+        return others_logsumexp(anchors, items, valid, ids)
+    return rolled_logsumexp(anchors, items, valid, ids, num_rolled)
+
+
 def _share_an_id(positives: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     """Returns which steps have the id of a positive of the interest, bool like `positives`."""
     same = tf.cast(ids[:, :, None] == ids[:, None, :], tf.float32)
     return tf.einsum("bki,bij->bkj", tf.cast(positives, tf.float32), same) > 0.0
-
-
-def _rolled_logsumexp(
-    anchors: tf.Tensor,
-    items: tf.Tensor,
-    valid: tf.Tensor,
-    ids: tf.Tensor | None,
-    num_rolled: int | None,
-) -> tf.Tensor:
-    """Returns `log(sum(exp(anchor . item)))` over the allowed steps of the rows before, `[batch, interests]`.
-
-    The rows are visited one shift of the batch at a time, in the gradient again, so that no tensor is larger
-    than `[batch, num_interests, seq_len]`.
-    """
-    last = tf.shape(items)[0] - 1
-    last = last if num_rolled is None else tf.minimum(last, num_rolled)
-
-    def shifted(shift: tf.Tensor, z: tf.Tensor, x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        x = tf.roll(x, shift, axis=0)
-        allowed = tf.roll(valid, shift, axis=0)
-        if ids is not None:
-            seen = (ids[:, :, None] == tf.roll(ids, shift, axis=0)[:, None, :]) & valid[:, :, None]
-            allowed &= ~tf.reduce_any(seen, axis=1)
-        return x, tf.where(allowed[:, None, :], tf.einsum("bkd,bld->bkl", z, x), EXCLUDED)
-
-    def visit(body: Any, *state: tf.Tensor) -> Any:
-        def more(shift: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
-            return shift <= last
-
-        return tf.while_loop(more, body, (tf.constant(1), *state), parallel_iterations=1)[1:]
-
-    @tf.custom_gradient
-    def forward(z: tf.Tensor, x: tf.Tensor) -> Any:
-        def add(shift: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            _, logits = shifted(shift, z, x)
-            part = tf.reduce_logsumexp(logits, axis=-1)
-            return shift + 1, tf.reduce_logsumexp(tf.stack([total, part]), axis=0)
-
-        (total,) = visit(add, tf.fill(tf.shape(z)[:2], EXCLUDED))
-
-        def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            def add_gradient(shift: tf.Tensor, dz: tf.Tensor, dx: tf.Tensor) -> tuple[tf.Tensor, ...]:
-                rolled, logits = shifted(shift, z, x)
-                # Without any allowed step both are EXCLUDED, and their difference would count as 1.
-                share = tf.where(logits > EXCLUDED / 2, tf.exp(logits - total[..., None]), 0.0)
-                share *= upstream[..., None]
-                dz += tf.einsum("bkl,bld->bkd", share, rolled)
-                dx += tf.roll(tf.einsum("bkl,bkd->bld", share, z), -shift, axis=0)
-                return shift + 1, dz, dx
-
-            return visit(add_gradient, tf.zeros_like(z), tf.zeros_like(x))
-
-        return total, backward
-
-    return forward(anchors, items)

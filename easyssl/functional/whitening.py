@@ -86,8 +86,9 @@ def whitening_mixture(x: tf.Tensor, gate: tf.Tensor, shifts: tf.Tensor, kernels:
     """Returns the mixture `sum_k gate_k (x - shift_k) kernel_k` of several maps.
 
     One map is applied at a time and added to the result, in the forward and in the backward pass, so that
-    memory does not grow with the number of maps: what `[rows, experts, units]` would take is never there. The
-    gradient is the closed form; with the upstream gradient D it is, for map k,
+    memory does not grow with the number of maps: what `[rows, experts, units]` would take is never there. (A
+    graph would compute the maps side by side if each did not wait for the one before.) The gradient is the
+    closed form; with the upstream gradient D it is, for map k,
 
     - for the gate `rowsum(D * (x - shift_k) kernel_k)`, computed as `rowsum((x - shift_k) * D kernel_k^T)`,
     - for x `gate_k D kernel_k^T`, summed over the maps,
@@ -115,18 +116,20 @@ def whitening_mixture(x: tf.Tensor, gate: tf.Tensor, shifts: tf.Tensor, kernels:
         def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
             d_x, d_gate, d_shifts, d_kernels = tf.zeros_like(x), [], [], []
             for k in experts:
-                share, centered = gate[:, k : k + 1], x - shifts[k]
-                back = tf.matmul(upstream, kernels[k], transpose_b=True)
-                d_x += share * back
-                d_gate.append(tf.reduce_sum(centered * back, axis=1))
-                d_shifts.append(-tf.reduce_sum(share * back, axis=0))
-                d_kernels.append(tf.matmul(centered, share * upstream, transpose_a=True))
+                with tf.control_dependencies([d_x, *d_gate[-1:], *d_shifts[-1:], *d_kernels[-1:]]):
+                    share, centered = gate[:, k : k + 1], x - shifts[k]
+                    back = tf.matmul(upstream, kernels[k], transpose_b=True)
+                    d_x += share * back
+                    d_gate.append(tf.reduce_sum(centered * back, axis=1))
+                    d_shifts.append(-tf.reduce_sum(share * back, axis=0))
+                    d_kernels.append(tf.matmul(centered, share * upstream, transpose_a=True))
             return d_x, tf.stack(d_gate, axis=1), tf.stack(d_shifts), tf.stack(d_kernels)
 
         # Plain additions in this order: the sum of all would keep all.
         result = gate[:, :1] * whiten(x, shifts[0], kernels[0])
         for k in experts[1:]:
-            result += gate[:, k : k + 1] * whiten(x, shifts[k], kernels[k])
+            with tf.control_dependencies([result]):
+                result += gate[:, k : k + 1] * whiten(x, shifts[k], kernels[k])
         return result, backward
 
     gate = tf.cast(gate, x.dtype)
