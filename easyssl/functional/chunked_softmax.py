@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-CHUNK_ENTRIES = 1 << 20
+CHUNK_ENTRIES = 1 << 22
 
 
 def softmax_loss_sum(
@@ -32,7 +32,7 @@ def softmax_loss_sum(
         candidates: float32 `[candidates, dim]`; its gradient is dense.
         labels: int32 `[tokens]`, the candidate of each token.
         weights: float32 `[tokens]`; no gradient flows.
-        chunk_entries: How many logits to hold at once; at least those of one token are. Defaults to 1048576.
+        chunk_entries: How many logits to hold at once; at least those of one token are. Defaults to 4194304.
 
     Returns:
         float32 scalar, not negative.
