@@ -13,8 +13,9 @@ from easyssl.training.checkpoint import no_hook
 from easyssl.training.lock import ModelDirLock
 from easyssl.training.setup import check_keras
 from easyssl.training.signals import StopSignals
+from easyssl.training.state import TrainResult
 from easyssl.training.strategies import cluster_of, strategy_of
-from easyssl.training.trainer import Trainer, TrainResult
+from easyssl.training.trainer import Trainer
 
 
 def train(

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.errors import TrainingError
 from easyssl.training.devices import Devices, Replicas
 from easyssl.training.loss_scale import LossScale
 from easyssl.training.optimizers.build import update_rule_from_config
@@ -55,8 +56,16 @@ class ReplicatedStep(TrainStep):
         """Trains by one batch, unless something in it is not finite."""
         if self._compiled is None:
             self._compiled = self.compiled(batch)
-        with naming_rows(batch.raw):
-            numbers = self._compiled(replica_inputs(batch)).numpy().tolist()
+        try:
+            with naming_rows(batch.raw):
+                numbers = self._compiled(replica_inputs(batch)).numpy().tolist()
+        except RuntimeError as error:
+            if not self._jit_compile or "merge_call" not in str(error):
+                raise
+            raise TrainingError(
+                "a layer of this model works across devices, which XLA cannot; set train_config.jit_compile "
+                "to false, or train on one device"
+            ) from None
         return self._result(numbers)
 
     def compiled(self, batch: Batch) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pathlib
 from typing import Any
 
 
@@ -103,3 +104,24 @@ class RunState:
         self.window = Window(**saved["window"])
         for name in ("step", "cursor", "rows", "overflows", "evaluated", "metrics"):
             setattr(self, name, saved[name])
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        step: Number of steps done, earlier runs included.
+        reason: `steps`, `data`, `early_stopping` or `dead_line`.
+        metrics: The last evaluation.
+        best: The best value of the metric that is compared, and its step; None without evaluation.
+        checkpoint: The last checkpoint.
+        chief: Whether this process wrote it; False in all but one of several workers, which have no metrics.
+    """
+
+    step: int
+    reason: str
+    metrics: dict[str, float]
+    best: tuple[float, int] | None
+    checkpoint: pathlib.Path
+    chief: bool = True

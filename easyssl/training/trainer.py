@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Mapping
@@ -32,31 +31,10 @@ from easyssl.training.restore import warm_start
 from easyssl.training.saving import RunSaver
 from easyssl.training.setup import build_model, deadline, make_deterministic
 from easyssl.training.signals import Preempted, StopSignals
-from easyssl.training.state import Best, RunState
+from easyssl.training.state import Best, RunState, TrainResult
 from easyssl.training.step import StepResult, TrainStep
 from easyssl.training.together import Order
 from easyssl.training.worker_journal import WorkerJournal
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainResult:
-    """How a run ended.
-
-    Attributes:
-        step: Number of steps done, earlier runs included.
-        reason: `steps`, `data`, `early_stopping` or `dead_line`.
-        metrics: The last evaluation.
-        best: The best value of the metric that is compared, and its step; None without evaluation.
-        checkpoint: The last checkpoint.
-        chief: Whether this process wrote it; False in all but one of several workers, which have no metrics.
-    """
-
-    step: int
-    reason: str
-    metrics: dict[str, float]
-    best: tuple[float, int] | None
-    checkpoint: pathlib.Path
-    chief: bool = True
 
 
 class Trainer:
@@ -100,7 +78,9 @@ class Trainer:
         """Moves what an earlier run wrote into a folder `before-<n>`."""
         if not self.chief:
             return
-        moved = put_aside(self.model_dir, ("ckpt", "metrics.jsonl", "logs", "quarantine.jsonl"))
+        workers = 1 if self.cluster is None else len(self.cluster.tasks())
+        quarantines = [self._quarantine(worker).name for worker in range(workers)]
+        moved = put_aside(self.model_dir, ("ckpt", "metrics.jsonl", "logs", *quarantines))
         if moved is not None:
             self.say(f"starting over; the earlier run is in {moved}")
 
@@ -123,7 +103,7 @@ class Trainer:
             config,
             "train",
             columns=list(dict.fromkeys([*self.model.transform.columns, *labels.columns])),
-            quarantine=self.model_dir / f"quarantine{'' if self.chief else f'-{self.devices.worker}'}.jsonl",
+            quarantine=self._quarantine(self.devices.worker),
             worker_index=self.devices.worker,
             num_workers=self.devices.workers,
         )
@@ -138,6 +118,10 @@ class Trainer:
         self.saver = RunSaver(
             self.checkpoints, self.variables, rules, self.loss_scale, flat, self.devices.copies
         )
+
+    def _quarantine(self, worker: int) -> pathlib.Path:
+        """Returns the file for the malformed rows that a worker meets."""
+        return self.model_dir / (f"quarantine-{worker}.jsonl" if worker else "quarantine.jsonl")
 
     def find_devices(self) -> Devices:
         """Returns the devices to train on."""
