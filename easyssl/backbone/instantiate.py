@@ -31,7 +31,7 @@ def make_layer(
     Args:
         plan: A planned layer with `class_name` and bound `kwargs`.
         kernel_l2: `model_params.l2_regularization`, the factor of `1/2 * sum(kernel ** 2)`. It reaches the
-            layers of ours that take a `kernel_regularizer`.
+            layers of ours that take a `kernel_regularizer`, but for those with `l2_of_model = False`.
         dtype: The dtype policy of the layer.
         error: Makes a `ConfigError` from a field path and a text.
         suffix: Appended to the layer's name, such as `_0` for a repeated layer.
@@ -55,7 +55,8 @@ def make_layer(
         for name in getattr(cls, "file_parameters", ()):
             if isinstance(kwargs.get(name), str):
                 kwargs[name] = resolve(kwargs[name], f"{plan.params_path}.{name}")
-    if own and kernel_l2 > 0 and "kernel_regularizer" in inspect.signature(cls).parameters:
+    takes_l2 = own and getattr(cls, "l2_of_model", True)
+    if takes_l2 and kernel_l2 > 0 and "kernel_regularizer" in inspect.signature(cls).parameters:
         kwargs.setdefault("kernel_regularizer", keras.regularizers.L2(kernel_l2 / 2))
     if not own:
         _check_keras_parameters(cls, kwargs, plan, error)

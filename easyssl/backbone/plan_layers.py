@@ -8,7 +8,14 @@ from typing import Any
 from easyssl import registry
 from easyssl.backbone.plan_reader import Reader
 from easyssl.backbone.plan_types import LayerPlan
-from easyssl.config.bind import Signature, bind, params_field, signature_of, static_catalogue
+from easyssl.config.bind import (
+    STRUCT_DEFAULTS,
+    Signature,
+    bind,
+    params_field,
+    signature_of,
+    static_catalogue,
+)
 from easyssl.errors import nearest
 
 _MAX_INSTANCES = 1000
@@ -104,6 +111,8 @@ class LayerReader:
         params_path = f"{path}.{field}" if field else path
         params = getattr(message, field) if field else None
         kwargs = bind(signature, params, self._reader.below(params_path))
+        if field == "st_params":
+            kwargs = {**STRUCT_DEFAULTS.get(class_name, {}), **kwargs}
         bound = signature is not None
         return LayerPlan(kind, name, path, class_name, kwargs, bound, params_path, **rest)
 

@@ -41,6 +41,12 @@ _FIELDS = {
     "TransformerBlock": "transformer",
     "TransformerEncoder": "transformer",
 }
+STRUCT_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"PPNet": {"mode": "lazy"}}
+"""Defaults by class that hold where the parameters are a `Struct`, and differ from the constructor's.
+
+EasyRec has them, so configs rely on them.
+"""
+
 _MAX_EXACT = 2**53
 
 

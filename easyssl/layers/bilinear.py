@@ -1,0 +1,150 @@
+"""The bilinear interaction of FiBiNet."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.errors import nearest
+from easyssl.functional.field_interaction import pair_products, pairs
+from easyssl.functional.initial import glorot_limit
+from easyssl.layers.building import build_sublayer, check_positive
+from easyssl.layers.field_inputs import equal_field_shapes, field_list, field_shapes
+from easyssl.registry import register
+
+_TYPES = ("all", "each", "interaction")
+
+
+@register("BiLinear")
+class BiLinear(keras.layers.Layer):
+    """Multiplies all pairs of fields, the first of a pair after a linear map, and applies a dense layer.
+
+    For fields i < j, `p_ij` is the product of `W v_i + b` and `v_j`: the inner product with `use_plus`, which
+    is the variant of FiBiNet++, otherwise the elementwise product. `type` says which pairs share W and b. The
+    products, in the order (0, 1), (0, 2), ..., (1, 2), ..., enter a dense layer with bias and without
+    activation.
+
+    EasyRec's type "interaction", its default, fails for any number of fields; here it does what its
+    documentation says. The matrices start as Keras's "glorot_uniform" does, each by its own size.
+
+    Args:
+        num_output_units: Width of the dense layer.
+        type: "all": one matrix; "each": one for each first field; "interaction": one for each pair. Only with
+            the last may fields have different widths. Defaults to "interaction".
+        use_plus: Whether to take inner products. Defaults to True.
+        **kwargs: Keras layer arguments such as `name` and `dtype`.
+
+    Raises:
+        ValueError: For an unknown type or units that are not positive.
+
+    Example:
+        >>> fields = [tf.zeros([4, 8]), tf.zeros([4, 8]), tf.zeros([4, 6])]
+        >>> BiLinear(num_output_units=16)(fields).shape
+        TensorShape([4, 16])
+
+    References:
+        Huang et al., "FiBiNET: combining feature importance and bilinear feature interaction for
+        click-through rate prediction", arXiv 1905.09433.
+
+        Zhang et al., "FiBiNet++: reducing model size by low rank feature interaction layer for CTR
+        prediction", arXiv 2209.05016.
+    """
+
+    def __init__(
+        self,
+        num_output_units: int,
+        type: Literal["all", "each", "interaction"] = "interaction",
+        use_plus: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.num_output_units = num_output_units
+        self.type = type
+        self.use_plus = use_plus
+        self.supports_masking = True
+        check_positive("BiLinear", num_output_units=num_output_units)
+        if type not in _TYPES:
+            raise ValueError(f"BiLinear: unknown type '{type}'{nearest(type, _TYPES)}")
+        self.dense = keras.layers.Dense(num_output_units, dtype=self.dtype_policy, name="dense")
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the matrices, their biases and the dense layer."""
+        check = field_shapes if self.type == "interaction" else equal_field_shapes
+        shapes = check(self, input_shape)
+        if len(shapes) < 2:
+            raise ValueError(f"BiLinear '{self.name}' needs at least two fields. Received shapes: {shapes}")
+        widths = [int(shape[1]) for shape in shapes]
+        if self.type == "interaction":
+            # The matrices of one first field stand side by side, and are applied by one product.
+            self.maps = [self._map(f"map_{i}", widths[i], widths[i + 1 :]) for i in range(len(widths) - 1)]
+        elif self.type == "each":
+            self.maps = [self._map(f"map_{i}", widths[0], widths[:1]) for i in range(len(widths) - 1)]
+        else:
+            self.maps = [self._map("map", widths[0], widths[:1])]
+        joined = [1 if self.use_plus else widths[j] for _, j in pairs(len(widths))]
+        build_sublayer(self.dense, (shapes[0][0], sum(joined)))
+        super().build(input_shape)
+
+    def _map(self, name: str, width: int, targets: list[int]) -> keras.layers.Layer:
+        def kernel(shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
+            limits = [glorot_limit(width, target) for target in targets]
+            return tf.concat(
+                [
+                    tf.cast(keras.initializers.RandomUniform(-limit, limit)((width, target)), dtype)
+                    for limit, target in zip(limits, targets, strict=True)
+                ],
+                axis=1,
+            )
+
+        dense = keras.layers.Dense(
+            sum(targets), kernel_initializer=kernel, dtype=self.dtype_policy, name=name
+        )
+        build_sublayer(dense, (None, width))
+        return dense
+
+    def call(self, inputs: Any) -> tf.Tensor:
+        """Multiplies.
+
+        Args:
+            inputs: A list of at least two fields `[batch, dim]`, or `[batch, num_fields, dim]`.
+
+        Returns:
+            `[batch, num_output_units]`.
+
+        Raises:
+            ValueError: For one matrix of joined fields, a single field, and with "all" and "each" for fields
+                of different widths.
+        """
+        fields = field_list(inputs)
+        chosen = pairs(len(fields))
+        mapped = self._mapped(fields)
+        left, right = [mapped[pair] for pair in chosen], [fields[j] for _, j in chosen]
+        return self.dense(pair_products(left, right, self.use_plus))
+
+    def _mapped(self, fields: list[tf.Tensor]) -> dict[tuple[int, int], tf.Tensor]:
+        """Returns, for each pair (i, j), the field i after its linear map."""
+        count = len(fields)
+        if self.type == "interaction":
+            widths = [field.shape[-1] for field in fields]
+            split = [tf.split(self.maps[i](fields[i]), widths[i + 1 :], axis=-1) for i in range(count - 1)]
+            return {(i, j): split[i][j - i - 1] for i, j in pairs(count)}
+        if self.type == "each":
+            mapped = [self.maps[i](fields[i]) for i in range(count - 1)]
+        else:
+            mapped = tf.unstack(self.maps[0](tf.stack(fields[:-1], axis=1)), axis=1)
+        return {(i, j): mapped[i] for i, j in pairs(count)}
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> None:
+        """Returns None: the output has no steps."""
+        return None
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_output_units": self.num_output_units,
+            "type": self.type,
+            "use_plus": self.use_plus,
+        }
