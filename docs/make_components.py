@@ -21,8 +21,17 @@ CONFIGS = ROOT / "tests" / "components" / "configs"
 
 # Every layer that the package exports belongs to a group, in the order of the page.
 GROUPS = {
-    "Encoders": ("BST", "EncoderBlock", "MultiHeadSelfAttention"),
-    "Augmentation": ("SeqAugment", "SeqAugmentOps", "FeatureMasking", "ValueDropout"),
+    "Encoders": (
+        "BST",
+        "SASRecEncoder",
+        "BERT4RecEncoder",
+        "GRU4RecEncoder",
+        "CaserEncoder",
+        "MeanPooling",
+        "EncoderBlock",
+        "MultiHeadSelfAttention",
+    ),
+    "Augmentation": ("SeqAugment", "SeqAugmentOps", "ClozeMask", "FeatureMasking", "ValueDropout"),
     "Contrast": ("AuxiliaryLoss",),
     "Clustering": ("SinkhornClustering", "ClusterDistillation", "PrototypeContrast"),
     "Several interests": (
@@ -35,7 +44,20 @@ GROUPS = {
     "Whitening": ("ParametricWhitening", "MoEWhiteningAdaptor"),
     "Retrieval": ("BatchSoftmax",),
     "Adversarial training": ("AdversarialClassifier", "GradientReversal"),
-    "Basic layers": ("MLP", "Dropout", "Dice"),
+    "Feature interaction": (
+        "Cross",
+        "DotInteraction",
+        "FM",
+        "CIN",
+        "BiLinear",
+        "SENet",
+        "FiBiNet",
+        "MaskBlock",
+        "MaskNet",
+        "PPNet",
+    ),
+    "Embeddings of numbers": ("PeriodicEmbedding", "AutoDisEmbedding", "NaryDisEmbedding"),
+    "Basic layers": ("MLP", "Highway", "Gate", "Dropout", "Dice"),
     "Features": ("FeatureGroup", "InputLayer", "EmbeddingLayer", "EmbeddingTable"),
 }
 

@@ -135,10 +135,11 @@ def _layer_doc(lineage: tuple[ast.ClassDef, ...]) -> LayerDoc:
         own.example,
         next((d.references for d in docs if d.references), ""),
     )
+    told = {name: text for other in reversed(docs) for name, text in other.arguments.items()}
     parameters: dict[str, ParameterDoc] = {}
-    for cls, told in zip(lineage, docs, strict=True):
+    for cls in lineage:
         for argument, default in constructor_arguments(cls):
-            text = _DEFAULT.sub("", told.arguments.get(argument.arg, ""))
+            text = _DEFAULT.sub("", told.get(argument.arg, ""))
             kind = _type(argument.annotation)
             value = None if default is None else ast.unparse(default)
             parameters.setdefault(argument.arg, ParameterDoc(argument.arg, kind, value, text))

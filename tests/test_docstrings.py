@@ -65,6 +65,14 @@ class Scaled(Base):
         super().__init__(**kwargs)
 
 
+class Third(Base):
+    """Scales by three.
+
+    Args:
+        factor: Three.
+    """
+
+
 class Hidden(Base):
     """Not exported."""
 '''
@@ -72,9 +80,9 @@ class Hidden(Base):
 
 def test_a_layer_is_told_with_what_it_takes_over_from_its_base(tmp_path):
     (tmp_path / "scaled.py").write_text(SOURCE)
-    (tmp_path / "__init__.py").write_text('__all__ = ["Scaled", "Base"]\n')
+    (tmp_path / "__init__.py").write_text('__all__ = ["Scaled", "Third", "Base"]\n')
     docs = layer_docs(tmp_path)
-    assert list(docs) == ["Base", "Scaled"]
+    assert list(docs) == ["Base", "Scaled", "Third"]
     base, scaled = docs["Base"], docs["Scaled"]
     assert base.names == () and scaled.names == ("Scaled", "Short")
     assert scaled.doc.summary == "Scales and shifts."
@@ -85,6 +93,7 @@ def test_a_layer_is_told_with_what_it_takes_over_from_its_base(tmp_path):
         ParameterDoc("mode", "str", "'one, two'", "What happens."),
         ParameterDoc("factor", "float", "2.0", "By how much."),
     )
+    assert docs["Third"].parameters == (ParameterDoc("factor", "float", "2.0", "Three."),)
     assert (scaled.inputs, scaled.outputs) == ("Numbers of any shape.", "As many.")
     assert scaled.doc.raises == {"ValueError": "If it is 0.", "TypeError": "If it is no number."}
     assert scaled.doc.example == ">>> Scaled([1])\nScaled" and base.doc.example == ""
