@@ -95,8 +95,8 @@ class CaserEncoder(keras.layers.Layer):
                 f"CaserEncoder '{self.name}' takes a user's embedding [batch, dim] as its third input, "
                 f"because of `user_input`. Received shapes: {shapes}"
             )
-        batch, _, dim = shapes[0]
-        width = self.output_size or last_dim(shapes[0], self)
+        batch, dim = shapes[0][0], last_dim(shapes[0], self)
+        width = self.output_size or dim
         user = last_dim(shapes[2], self) if self.user_input else 0
         seen = dim * self.num_vertical_filters + self.max_seq_len * self.num_horizontal_filters
         self.vertical = self._dense("vertical", self.num_vertical_filters, (batch, dim, self.max_seq_len))

@@ -72,7 +72,7 @@ def test_states_of_sequences_with_hidden_steps(output):
     np.testing.assert_array_equal(layer([changed, LENGTHS, HIDDEN]), got)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(0, 7), min_size=5, max_size=5), st.integers(0, 2**16))
 def test_any_lengths(lengths, seed):
     sequence = np.random.default_rng(seed).normal(size=SEQUENCE.shape).astype("float32")

@@ -63,7 +63,7 @@ def test_values(kwargs, output):
     np.testing.assert_allclose(got, reference(layer, SEQUENCE, LENGTHS), rtol=1e-3, atol=3e-4)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(0, 7), min_size=5, max_size=5), st.integers(0, 2**16))
 def test_any_lengths(lengths, seed):
     sequence = np.random.default_rng(seed).normal(size=SEQUENCE.shape).astype("float32")
