@@ -39,9 +39,12 @@ class Backbone(keras.layers.Layer):
         training: Whether dropout, augmentation and auxiliary losses act. If not, only blocks that the outputs
             need are computed.
         return_blocks: Names of blocks of the main graph whose values are wanted too.
+        only_blocks: Names of blocks of the main graph whose values are wanted instead of the outputs;
+            features that these do not read may be missing.
 
     Returns:
-        The value of the plan's outputs: usually `[batch, dim]`, a list with `output_blocks`. With
+        The value of the plan's outputs: usually `[batch, dim]`, a list with `output_blocks`; with
+        `only_blocks`, the list of their values. With
         `return_blocks`, a tuple of that and a dict with the value of every block that was computed, by
         `block` or `package/block`.
 
@@ -109,9 +112,12 @@ class Backbone(keras.layers.Layer):
         features: Mapping[str, tf.Tensor],
         training: bool | None = None,
         return_blocks: Sequence[str] | None = None,
+        only_blocks: Sequence[str] | None = None,
     ) -> Any:
         """Evaluates the graph; see the class."""
         run = Evaluation(self, features, bool(training))
+        if only_blocks is not None:
+            return [run.value(name) for name in only_blocks]
         output = run.output()
         if self.top_mlp is not None and self.plan.top_mlp is not None:
             try:

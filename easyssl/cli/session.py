@@ -28,6 +28,7 @@ def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
         ConfigError: If the config cannot be read or does not fit together.
     """
     from easyssl.backbone.plan import build_plan
+    from easyssl.backbone.plan_match import plan_match
     from easyssl.config import load_config
     from easyssl.data.features.spec import build_feature_specs
     from easyssl.metrics import metrics_from_config
@@ -43,7 +44,10 @@ def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
     if exporter not in EXPORTERS:
         known = nearest(exporter, EXPORTERS)
         raise config.error("export_config.exporter_type", f"there is no exporter '{exporter}'{known}")
-    plan = build_plan(config, build_feature_specs(config))
+    specs = build_feature_specs(config)
+    plan = build_plan(config, specs)
+    if config.message.model_config.model_class == "MatchModel":
+        plan_match(config, plan, specs)
     metrics_from_config(config)
     return config, plan
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from easyssl.data.cursor import Cursor, WindowStart
 from easyssl.data.empty_targets import EmptyTargets
+from easyssl.data.negatives import NegativeSampler, SampledRows, sampler_from_config
 from easyssl.data.quarantine import BadRows
 from easyssl.data.readers import Reader
 from easyssl.data.windows import Rows, Window, concatenate, permutation, read_windows
@@ -21,8 +22,8 @@ from easyssl.errors import DataError
 if TYPE_CHECKING:
     from easyssl.config import Config
 
-# Keys of the two orders that are drawn from the seed.
-_ORDER_OF_FILES, _ORDER_OF_ROWS = 0, 1
+# Keys of what is drawn from the seed.
+_ORDER_OF_FILES, _ORDER_OF_ROWS, _NEGATIVES = 0, 1, 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,7 @@ class RawBatch:
         paths: File of each row, `[batch]` object array of str.
         cursor: The position after this batch.
         empty: Name to bool `[batch]`: cells that were empty and hold another value instead, see `rows.Chunk`.
+        sampled: Items drawn as negatives, which are no rows of the batch; None without a sampler.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -42,6 +44,7 @@ class RawBatch:
     paths: np.ndarray
     cursor: Cursor
     empty: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    sampled: SampledRows | None = None
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -70,6 +73,7 @@ class Dataset:
         bad_rows: Takes malformed rows; by default the first one raises.
         targets: Columns in which an empty cell is worth a warning: labels and weights.
         warn: Called with the warning, once for each of them; by default it goes to stderr.
+        negatives: Draws further items for each batch; by default there are none.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -97,6 +101,7 @@ class Dataset:
         bad_rows: BadRows | None = None,
         targets: Collection[str] = (),
         warn: Callable[[str], None] | None = None,
+        negatives: NegativeSampler | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size should be at least 1. Received: batch_size={batch_size}")
@@ -120,6 +125,7 @@ class Dataset:
         self.num_workers = num_workers
         self.file_shard = file_shard
         self.bad_rows = BadRows() if bad_rows is None else bad_rows
+        self.negatives = negatives
         self._empty_targets = EmptyTargets(targets, warn)
         self._min_rows = max(1, shuffle_buffer_size) if shuffle else 1
 
@@ -147,7 +153,7 @@ class Dataset:
             any_batch = cursor.rows > 0
             for batch in self._epoch(cursor):
                 any_batch = True
-                yield batch
+                yield batch if self.negatives is None else self._with_negatives(batch, self.negatives)
             if not any_batch and (not self.num_epochs or self.drop_remainder):
                 raise DataError(
                     f"worker {self.worker_index} of {self.num_workers} gets no batch from "
@@ -163,6 +169,8 @@ class Dataset:
             [self.shuffle, self._min_rows, self.seed if self.shuffle else 0],
             [self.worker_index, self.num_workers, self.file_shard],
         ]
+        if self.negatives is not None:
+            described.append(self.negatives.fingerprint())
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
     def epoch_files(self, epoch: int) -> list[str]:
@@ -210,6 +218,11 @@ class Dataset:
         if self.num_workers > 1 and not self.file_shard:
             order = order[(self.worker_index - window.start.rows) % self.num_workers :: self.num_workers]
         return order
+
+    def _with_negatives(self, batch: RawBatch, negatives: NegativeSampler) -> RawBatch:
+        ids = batch.columns[negatives.id_column.name]
+        at = (batch.cursor.epoch, batch.cursor.batch, self.worker_index)
+        return dataclasses.replace(batch, sampled=negatives.draw(ids, _NEGATIVES, *at))
 
     def _raise_empty(self) -> None:
         found = f"{'has' if len(self.files) == 1 else 'have'} no"
@@ -285,6 +298,9 @@ def dataset_from_config(
         raise config.error("data_config.batch_size", "found 0, expected at least 1")
     from_config.check_supported(config)
     declared = from_config.columns_from_config(config, mode, needed)
+    negatives = sampler_from_config(config, mode, declared, columns)
+    if negatives is not None and columns is not None:
+        columns = list(dict.fromkeys([*columns, negatives.id_column.name]))
     return Dataset(
         from_config.make_reader(config, declared, select=columns),
         from_config.input_files(config, mode, paths),
@@ -299,4 +315,5 @@ def dataset_from_config(
         file_shard=data.file_shard,
         bad_rows=from_config.bad_rows_from_config(config, quarantine),
         targets=() if mode == "predict" else [*data.label_fields, data.sample_weight],
+        negatives=negatives,
     )

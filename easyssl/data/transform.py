@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,14 +136,28 @@ class FeatureTransform(tf.Module):
             tf.errors.InvalidArgumentError: If a cell is not what its feature needs; `find_bad_cell` tells
                 which one.
         """
+        return self._apply(raw, self.features)
+
+    def of_columns(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Transforms one batch as far as its columns go.
+
+        Args:
+            raw: Some of the columns `[batch]`.
+
+        Returns:
+            The tensors of the features of which all columns are there.
+        """
+        return self._apply(raw, [each for each in self.features if set(each.spec.inputs) <= set(raw)])
+
+    def _apply(self, raw: Mapping[str, tf.Tensor], chosen: Sequence[Any]) -> dict[str, tf.Tensor]:
         outputs: dict[str, tf.Tensor] = {}
         # Strings live on the CPU; without this the small ops around them would wander to the GPU and back.
         with tf.device("/CPU:0"):
             columns = {
                 name: tf.convert_to_tensor(raw[name], COLUMN_DTYPES[self.columns[name]])
-                for name in self.columns
+                for name in dict.fromkeys(column for feature in chosen for column in feature.spec.inputs)
             }
-            for feature in self.features:
+            for feature in chosen:
                 with tf.name_scope(_scope_name(feature.spec.name)):
                     outputs.update(feature(columns))
         return outputs

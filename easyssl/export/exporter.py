@@ -64,7 +64,11 @@ def export_model(
         return model(transform(raw), training=False)
 
     needed = [columns[name] for name in transform.columns]
-    module = ServingModule(predict, needed, model.variables, resources=[transform])
+    parts = {
+        name: ([columns[column] for column in signature.columns], signature.function)
+        for name, signature in model.signatures().items()
+    }
+    module = ServingModule(predict, needed, model.variables, resources=[transform], parts=parts)
     predicted = module.serve.structured_outputs
     for i, name in enumerate(config.message.model_config.model_params.outputs):
         if name not in predicted:

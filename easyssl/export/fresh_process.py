@@ -22,11 +22,12 @@ class _Refuse:
 
 
 def answer(request: dict) -> dict:
-    """Loads the model, runs both signatures and looks every operation up among TensorFlow's own.
+    """Loads the model, runs its signatures and looks every operation up among TensorFlow's own.
 
     Args:
         request: `path`; `ops`, names of operations; `columns`, name -> {argument, dtype, values}; `batches`,
-            a list of [first row, end] that the rows are sent in.
+            a list of [first row, end] that the rows are sent in; `parts`, the columns of each further
+            signature.
 
     Returns:
         `unknown`, the operations that this TensorFlow lacks; for each signature a list of name -> nested list
@@ -44,6 +45,7 @@ def answer(request: dict) -> dict:
             columns[name] = np.array([v.encode("latin-1") for v in values], object)
         else:
             columns[name] = np.array(values, column["dtype"])
+    argument_of = {name: column["argument"] for name, column in request["columns"].items()}
     reply: dict = {"unknown": unknown, "serving_default": [], "serve_examples": []}
     for first, end in request["batches"]:
         rows = {name: values[first:end] for name, values in columns.items()}
@@ -54,6 +56,9 @@ def answer(request: dict) -> dict:
         reply["serving_default"].append(_lists(model.signatures["serving_default"](**tensors)))
         examples = tf.constant([_example(tf, rows, i) for i in range(end - first)], tf.string)
         reply["serve_examples"].append(_lists(model.signatures["serve_examples"](examples=examples)))
+        for part, names in request["parts"].items():
+            own = {argument: tensors[argument] for argument in (argument_of[name] for name in names)}
+            reply.setdefault(part, []).append(_lists(model.signatures[part](**own)))
     return reply
 
 
@@ -72,7 +77,14 @@ def _example(tf: Any, rows: dict, index: int) -> bytes:
 
 
 def _lists(outputs: dict) -> dict:
-    return {name: value.numpy().tolist() for name, value in outputs.items()}
+    return {name: _plain(value.numpy().tolist()) for name, value in outputs.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Returns nested lists with text in place of bytes."""
+    if isinstance(value, list):
+        return [_plain(element) for element in value]
+    return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import pathlib
 import shutil
@@ -76,13 +77,19 @@ def write_saved_model(
     # A tf.train.Example holds float32 only; so that both signatures can agree, the sample does too.
     rows = {n: v.astype(np.float32).astype(v.dtype) if v.dtype.kind == "f" else v for n, v in rows.items()}
     expected = outputs_on_cpu(module.answer, rows)
+    parts = {
+        part: (module.part_columns[part], outputs_on_cpu(functools.partial(module.answer_part, part), rows))
+        for part in module.parts
+    }
     signature = module.serve.structured_input_signature[1]
     inputs = {column: f"{spec.dtype.name} [batch]" for column, spec in signature.items()}
     outputs = {output: _kind(value) for output, value in module.serve.structured_outputs.items()}
     named_rows = {module.arguments[name]: values for name, values in rows.items()}
     with versions.unpublished(folder) as temporary:
         tf.saved_model.save(module, str(temporary), signatures=module.signatures)
-        found = verify(temporary, rows, module.arguments, expected, rtol=rtol, atol=atol) if check else None
+        found = None
+        if check:
+            found = verify(temporary, rows, module.arguments, expected, parts, rtol=rtol, atol=atol)
         extra = temporary / "assets.extra"
         extra.mkdir(exist_ok=True)
         for asset in assets:
@@ -99,6 +106,13 @@ def write_saved_model(
                 "inputs": inputs,
                 "columns": module.arguments,
                 "outputs": outputs,
+                "signatures": {
+                    part: {
+                        "inputs": [module.arguments[column] for column in module.part_columns[part]],
+                        "outputs": {key: _kind(value) for key, value in function.structured_outputs.items()},
+                    }
+                    for part, function in module.parts.items()
+                },
                 "operations": list(operations(temporary)),
                 "verified": dataclasses.asdict(found) if found else None,
                 "config": config_text,
@@ -106,7 +120,18 @@ def write_saved_model(
         )
         path = versions.publish(temporary, folder)
     versions.prune(folder, keep)
-    return Exported(path, snippet.instructions(path.absolute(), name, inputs, outputs, named_rows), found)
+    text = snippet.instructions(path.absolute(), name, inputs, outputs, named_rows, _further(module))
+    return Exported(path, text, found)
+
+
+def _further(module: ServingModule) -> list[str]:
+    """Returns a line of text for each further signature."""
+    lines = []
+    for part, function in module.parts.items():
+        arguments = ", ".join(module.arguments[column] for column in module.part_columns[part])
+        outputs = ", ".join(function.structured_outputs)
+        lines.append(f"signature '{part}' takes {arguments} and gives {outputs}")
+    return lines
 
 
 def _kind(output: tf.Tensor) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import tensorflow as tf
 
@@ -25,7 +27,7 @@ _EXAMPLE_DTYPES = {
 
 
 class ServingModule(tf.Module):
-    """What a SavedModel holds: two traced functions and exactly the variables that they read.
+    """What a SavedModel holds: traced functions and exactly the variables that they read.
 
     Variables that only training uses, such as optimizer slots, random states and the weights of a contrastive
     branch, are not part of it.
@@ -35,6 +37,7 @@ class ServingModule(tf.Module):
         columns: The columns that `predict` reads.
         variables: All variables that `predict` may read.
         resources: Lookup tables and the like that `predict` may read.
+        parts: Further signatures by name: the columns that each reads, and its function of these columns.
     """
 
     def __init__(
@@ -43,27 +46,23 @@ class ServingModule(tf.Module):
         columns: Sequence[Column],
         variables: Iterable[tf.Variable],
         resources: Sequence[object] = (),
+        parts: Mapping[str, tuple[Sequence[Column], Predict]] = MappingProxyType({}),
     ) -> None:
         super().__init__(name="easyssl_model")
 
         self.arguments = argument_names([c.name for c in columns])
 
-        def serve(**arguments: tf.Tensor) -> dict[str, tf.Tensor]:
-            raw = {column: arguments[argument] for column, argument in self.arguments.items()}
-            return _as_outputs(predict(fill_empty(raw, columns)))
-
         def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
             return _as_outputs(predict(fill_empty(parse_examples(examples, columns), columns)))
 
-        signature = {}
-        for column in columns:
-            argument = self.arguments[column.name]
-            signature[argument] = tf.TensorSpec([None], COLUMN_DTYPES[column.type], name=argument)
-        self.serve = tf.function(serve, autograph=False).get_concrete_function(**signature)
+        self.serve = self._trace(predict, columns)
+        self.parts = {name: self._trace(function, read) for name, (read, function) in parts.items()}
+        self.part_columns = {name: tuple(c.name for c in read) for name, (read, _) in parts.items()}
         self.serve_examples = tf.function(serve_examples, autograph=False).get_concrete_function(
             examples=tf.TensorSpec([None], tf.string, name="examples")
         )
-        read = {id(handle) for handle, _ in self.serve.graph.captures}
+        graphs = [function.graph for function in (self.serve, *self.parts.values())]
+        read = {id(handle) for graph in graphs for handle, _ in graph.captures}
         self.read_variables = [v for v in variables if id(v.handle) in read]
         self.resources = list(resources)
 
@@ -71,10 +70,27 @@ class ServingModule(tf.Module):
         """Runs `serving_default` on columns `[batch]` by column name."""
         return self.serve(**{self.arguments[name]: values for name, values in rows.items()})
 
+    def answer_part(self, part: str, rows: Tensors) -> dict[str, tf.Tensor]:
+        """Runs one of `parts` on columns `[batch]` by column name; more than it reads are ignored."""
+        return self.parts[part](**{self.arguments[name]: rows[name] for name in self.part_columns[part]})
+
     @property
     def signatures(self) -> dict[str, object]:
         """The signatures by name."""
-        return {"serving_default": self.serve, "serve_examples": self.serve_examples}
+        return {"serving_default": self.serve, "serve_examples": self.serve_examples, **self.parts}
+
+    def _trace(self, predict: Predict, columns: Sequence[Column]) -> Any:
+        """Returns a function of arguments called as the columns are, as far as a SavedModel can have that."""
+
+        def serve(**arguments: tf.Tensor) -> dict[str, tf.Tensor]:
+            raw = {column.name: arguments[self.arguments[column.name]] for column in columns}
+            return _as_outputs(predict(fill_empty(raw, columns)))
+
+        signature = {}
+        for column in columns:
+            argument = self.arguments[column.name]
+            signature[argument] = tf.TensorSpec([None], COLUMN_DTYPES[column.type], name=argument)
+        return tf.function(serve, autograph=False).get_concrete_function(**signature)
 
 
 def argument_names(columns: Sequence[str]) -> dict[str, str]:

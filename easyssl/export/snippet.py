@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,7 @@ def instructions(
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
     rows: Mapping[str, np.ndarray],
+    further: Sequence[str] = (),
 ) -> str:
     """Returns everything about calling the model as one text.
 
@@ -89,6 +90,7 @@ def instructions(
         inputs: Input name -> type, as text.
         outputs: Output name -> type, as text.
         rows: Sample rows.
+        further: A line for each further signature.
     """
     shown = sample_rows(rows)
     by_row = json.dumps(rest_request(shown), ensure_ascii=False)
@@ -96,7 +98,9 @@ def instructions(
     url = f"http://localhost:8501/v1/models/{name}:predict"
     return (
         f"signature 'serving_default' of {path}\n{signature_table(inputs, outputs)}\n"
-        "signature 'serve_examples' takes 'examples': serialized tf.train.Example with the same columns\n\n"
+        "signature 'serve_examples' takes 'examples': serialized tf.train.Example with the same columns\n"
+        + "".join(f"{line}\n" for line in further)
+        + "\n"
         f"# Python: TensorFlow is enough, easyssl is not needed\n{python_snippet(path, shown)}\n"
         f"# REST: serve it, then post a request, by row or by column\n"
         f"docker run -p 8501:8501 -v '{path.parent}:/models/{name}' -e MODEL_NAME={name} tensorflow/serving\n"

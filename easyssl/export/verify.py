@@ -8,7 +8,8 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import tensorflow as tf
@@ -59,18 +60,21 @@ def verify(
     rows: Mapping[str, np.ndarray],
     arguments: Mapping[str, str],
     expected: Mapping[str, np.ndarray],
+    parts: Mapping[str, tuple[Sequence[str], Mapping[str, np.ndarray]]] = MappingProxyType({}),
     rtol: float = 1e-4,
     atol: float = 1e-5,
 ) -> Verification:
     """Loads the SavedModel in a process in which easyssl cannot be imported and compares the outputs.
 
-    All rows are sent at once, and then the first of them alone, through both signatures.
+    All rows are sent at once, and then the first of them alone, through all signatures. Text is compared as
+    numbers joined by commas, which is what vectors as text are.
 
     Args:
         path: Folder of the SavedModel.
         rows: Sample rows: column name -> `[n]`, text as `bytes`; at least one row.
         arguments: Column name -> name of the input of `serving_default`.
         expected: What the model of this process answers for them: name -> `[n]` or `[n, dim]`.
+        parts: The columns of each further signature, and what is expected of it.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
 
@@ -88,17 +92,26 @@ def verify(
     count = len(next(iter(rows.values())))
     batches = [[0, count], [0, 1]]
     columns = {name: values | {"argument": arguments[name]} for name, values in _jsonable(rows).items()}
-    reply = _ask({"path": str(path), "ops": list(ops), "columns": columns, "batches": batches})
+    reply = _ask(
+        {
+            "path": str(path),
+            "ops": list(ops),
+            "columns": columns,
+            "batches": batches,
+            "parts": {part: list(names) for part, (names, _) in parts.items()},
+        }
+    )
     for op in reply["unknown"]:
         raise UsageError(_not_servable(op, ops[op], "is not an operation of TensorFlow itself"))
     largest = 0.0
-    for signature in ("serving_default", "serve_examples"):
+    answers = {"serving_default": expected, "serve_examples": expected}
+    answers |= {part: own for part, (_, own) in parts.items()}
+    for signature, wanted_outputs in answers.items():
         for (first, end), outputs in zip(batches, reply[signature], strict=True):
-            if outputs.keys() != expected.keys():
-                raise RuntimeError(f"{signature} gives {sorted(outputs)}, expected {sorted(expected)}")
-            for name, ours in expected.items():
-                theirs = np.asarray(outputs[name], np.float64)
-                wanted = np.asarray(ours[first:end], np.float64)
+            if outputs.keys() != wanted_outputs.keys():
+                raise RuntimeError(f"{signature} gives {sorted(outputs)}, expected {sorted(wanted_outputs)}")
+            for name, ours in wanted_outputs.items():
+                theirs, wanted = _numbers(outputs[name]), _numbers(ours[first:end].tolist())
                 where = f"{signature}, output '{name}', batch of {end - first}"
                 if theirs.shape != wanted.shape:
                     raise RuntimeError(f"{where}: shape {theirs.shape} instead of {wanted.shape}")
@@ -106,6 +119,14 @@ def verify(
                     raise RuntimeError(f"{where}: the exported model gives {theirs}, this process {wanted}")
                 largest = max(largest, float(np.nanmax(np.abs(theirs - wanted), initial=0.0)))
     return Verification(rows=count, max_difference=largest)
+
+
+def _numbers(values: list) -> np.ndarray:
+    """Returns nested lists as an array; of vectors as text, the numbers."""
+    if values and isinstance(values[0], (str, bytes)):
+        texts = [value.decode() if isinstance(value, bytes) else value for value in values]
+        values = [[float(number) for number in text.split(",")] for text in texts]
+    return np.asarray(values, np.float64)
 
 
 def _not_servable(op: str, node: str, why: str) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from easyssl.backbone.plan_match import is_list_wise
 from easyssl.errors import nearest
 from easyssl.metrics.accuracy import Accuracy
 from easyssl.metrics.auc import AUC, ThresholdedAUC
 from easyssl.metrics.grouped_auc import REDUCTIONS, GroupedAUC
+from easyssl.metrics.in_batch_recall import InBatchRecall
 from easyssl.metrics.max_f1 import MaxF1
 from easyssl.metrics.mean_absolute_error import MeanAbsoluteError
 from easyssl.metrics.mean_squared_error import MeanSquaredError
@@ -44,7 +46,9 @@ def metrics_from_config(
         suffix: Appended to result and prediction names, such as `"_ctr"` for the task `ctr`.
 
     Returns:
-        One metric per entry, in order. If a result name comes twice, the second is called `<name>_2`.
+        One metric per entry, in order; `recall_at_topk` of a list-wise MatchModel gives one for all items,
+        one for those of the batch, and one for sampled ones if there are any. If a result name comes twice,
+        the second is called `<name>_2`.
 
     Raises:
         ConfigError: If a metric cannot be computed from this model's predictions, or groups by something
@@ -61,6 +65,9 @@ def metrics_from_config(
         num_class=model.num_class if num_class is None else num_class,
         loss_types=tuple(_loss_name(model, loss) for loss in loss_types),
         suffix=suffix,
+        model_class=model.model_class,
+        list_wise=is_list_wise(model),
+        sampled=_sampled(config.message.data_config),
     )
     metrics: list[Metric] = []
     taken: dict[str, int] = {}
@@ -71,13 +78,15 @@ def metrics_from_config(
         place = _Place(config, f"{path}[{i}].{kind}", kind)
         maker = _MAKERS.get(kind)
         if maker is None:
-            raise place.error(f"is not a metric of RankModel{nearest(kind, _MAKERS)}")
-        metric = maker(getattr(message, kind), outputs, place)
-        metric.name += suffix
-        taken[metric.name] = taken.get(metric.name, 0) + 1
-        if taken[metric.name] > 1:
-            metric.name += f"_{taken[metric.name]}"
-        metrics.append(metric)
+            owner = model.model_class or "RankModel"
+            raise place.error(f"is not a metric of {owner}{nearest(kind, _MAKERS)}")
+        made = maker(getattr(message, kind), outputs, place)
+        for metric in made if isinstance(made, list) else [made]:
+            metric.name += suffix
+            taken[metric.name] = taken.get(metric.name, 0) + 1
+            if taken[metric.name] > 1:
+                metric.name += f"_{taken[metric.name]}"
+            metrics.append(metric)
     return metrics
 
 
@@ -119,10 +128,13 @@ class _Outputs:
     num_class: int
     loss_types: tuple[str, ...]
     suffix: str
+    model_class: str = "RankModel"
+    list_wise: bool = False
+    sampled: bool = False
 
     def probability(self, place: _Place) -> str:
         """Returns the key of the probability of the positive class."""
-        for loss in self.loss_types:
+        for loss in () if self.list_wise else self.loss_types:
             if loss in TWO_HEADED_LOSSES or (loss not in VALUE_LOSSES and self.num_class <= 2):
                 return "probs" + self.suffix
         raise place.error(f"{place.kind} needs the probability of a positive class, {self._found()}")
@@ -137,11 +149,13 @@ class _Outputs:
         """Returns the key of the predicted value: `y`, or the probability of a binary model."""
         if any(loss in VALUE_LOSSES or loss == "ZILN_LOSS" for loss in self.loss_types):
             return "y" + self.suffix
-        if self.num_class == 1:
+        if self.num_class == 1 and not self.list_wise:
             return "probs" + self.suffix
         raise place.error(f"{place.kind} needs one predicted value per row, {self._found()}")
 
     def _found(self) -> str:
+        if self.list_wise:
+            return "and a MatchModel with SOFTMAX_CROSS_ENTROPY scores each row with all items of the batch"
         return f"which loss_type {', '.join(self.loss_types)} with num_class {self.num_class} does not give"
 
 
@@ -168,9 +182,18 @@ def _accuracy(message: Any, outputs: _Outputs, place: _Place) -> Metric:
     return Accuracy(prediction=outputs.probability(place))
 
 
-def _recall_at_topk(message: Any, outputs: _Outputs, place: _Place) -> Metric:
+def _recall_at_topk(message: Any, outputs: _Outputs, place: _Place) -> Metric | list[Metric]:
+    if outputs.list_wise:
+        if message.topk < 1:
+            raise place.error("is 0; expected at least 1", "topk")
+        among = ("all", "sampled", "batch") if outputs.sampled else ("all", "batch")
+        return [InBatchRecall(message.topk, columns) for columns in among]
     if outputs.num_class <= 1:
-        raise place.error("recall_at_topk needs MatchModel, or RankModel with num_class above 1")
+        raise place.error(
+            "recall_at_topk needs MatchModel, or RankModel with num_class above 1"
+            if outputs.model_class != "MatchModel"
+            else "recall_at_topk needs loss_type SOFTMAX_CROSS_ENTROPY"
+        )
     prediction = outputs.class_scores(place, "logits")
     if not 1 <= message.topk <= outputs.num_class:
         raise place.error(f"is {message.topk}; expected 1 to num_class {outputs.num_class}", "topk")
@@ -181,7 +204,7 @@ def _recall_at_topk(message: Any, outputs: _Outputs, place: _Place) -> Metric:
 _MULTI_CLASS = {"CLASSIFICATION", "SOFTMAX_CROSS_ENTROPY"}
 _GROUP_FIELDS = {"gauc": "uid_field", "session_auc": "session_id_field"}
 
-_MAKERS: dict[str, Callable[[Any, _Outputs, _Place], Metric]] = {
+_MAKERS: dict[str, Callable[[Any, _Outputs, _Place], Metric | list[Metric]]] = {
     "auc": _auc,
     "gauc": _grouped_auc,
     "session_auc": _grouped_auc,
@@ -196,6 +219,12 @@ _MAKERS: dict[str, Callable[[Any, _Outputs, _Place], Metric]] = {
         prediction=outputs.value(place)
     ),
 }
+
+
+def _sampled(data: Any) -> bool:
+    """Returns whether negatives are sampled in evaluation."""
+    kind = data.WhichOneof("sampler")
+    return kind is not None and getattr(data, kind).num_eval_sample > 0
 
 
 def _loss_name(model: Any, loss: str | int) -> str:

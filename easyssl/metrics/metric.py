@@ -27,6 +27,9 @@ class Metric(abc.ABC):
         1.0
     """
 
+    weighted = False
+    """Whether evaluation hands in the weights of rows."""
+
     def __init__(self, name: str, prediction: str) -> None:
         self.name = name
         self.prediction = prediction

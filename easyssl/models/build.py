@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from easyssl.config import Config
 from easyssl.errors import nearest
+from easyssl.models.backbone_model import BackboneModel
+from easyssl.models.match_model import MatchModel
 from easyssl.models.rank_model import RankModel
 
-MODELS = {"RankModel": RankModel}
-PLANNED = ("MultiTaskModel", "MatchModel")
+MODELS: dict[str, type[BackboneModel]] = {"RankModel": RankModel, "MatchModel": MatchModel}
+PLANNED = ("MultiTaskModel",)
 
 
-def build_model(config: Config) -> RankModel:
+def build_model(config: Config) -> BackboneModel:
     """Makes the model of a config, with its variables.
 
     Args:

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.backbone.compile import Backbone
 from easyssl.backbone.merge import describe
-from easyssl.backbone.plan import build_plan
-from easyssl.config import Config, parse_config
-from easyssl.data.features.spec import build_feature_specs
-from easyssl.data.transform import FeatureTransform, transform_from_config
-from easyssl.losses import collect_losses
+from easyssl.config import Config
 from easyssl.models import heads
+from easyssl.models.backbone_model import BackboneModel
 from easyssl.models.tasks import Task, rank_task
-
-_KERAS_2 = not hasattr(keras, "ops")
-
-
-@dataclass(frozen=True)
-class Losses:
-    """What a step's loss is made of.
-
-    Attributes:
-        total: Scalar; the sum of `weighted`.
-        unweighted: Scalars by name, before their weight.
-        weighted: The same times their weight.
-        predictions: What the model predicted on the way.
-        metrics: Scalars that layers reported, by name.
-    """
-
-    total: tf.Tensor
-    unweighted: Mapping[str, tf.Tensor]
-    weighted: Mapping[str, tf.Tensor]
-    predictions: Mapping[str, tf.Tensor]
-    metrics: Mapping[str, tf.Tensor] = field(default_factory=dict)
 
 
 @keras.utils.register_keras_serializable(package="easyssl")
-class RankModel(keras.Model):
+class RankModel(BackboneModel):
     """A ranking model made from a config: backbone, head and losses.
 
     The backbone gives `[batch, dim]`. If `dim` differs from `num_class`, a dense layer called `output`
@@ -75,91 +48,15 @@ class RankModel(keras.Model):
     """
 
     def __init__(self, config: Config, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        message = config.message.model_config
-        self._config = config
-        self.task: Task = rank_task(config)
-        specs = build_feature_specs(config)
-        self.specs = MappingProxyType(specs)
-        self.plan = build_plan(config, specs)
-        self.backbone = Backbone(
-            self.plan,
-            specs,
-            config,
-            kernel_l2=message.model_params.l2_regularization,
-            embedding_l2=message.embedding_regularization,
-            name="backbone",
-        )
+        super().__init__(config, **kwargs)
         self._output_layer = keras.layers.Dense(self.task.num_class, name="output")
-        self._extra = tuple(
-            block.name
-            for block in self.plan.main.blocks
-            if any(layer.kwargs.get("add_to_outputs") for layer in block.layers)
-        )
-        self._transform: FeatureTransform | None = None
 
-    @property
-    def transform(self) -> FeatureTransform:
-        """The transform from raw columns to this model's inputs; made when first asked for."""
-        if self._transform is None:
-            self._transform = transform_from_config(self._config, self.specs)
-        return self._transform
+    @staticmethod
+    def read_task(config: Config) -> Task:
+        """Returns what a config asks the model to predict."""
+        return rank_task(config)
 
-    @property
-    def pipeline_config(self) -> Config:
-        """The config that the model was made from."""
-        return self._config
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the label columns that the losses read."""
-        return (self.task.label,)
-
-    @property
-    def label_limits(self) -> dict[str, tuple[float, float, bool]]:
-        """Lowest and highest label that the losses can use, and whether it must be whole, by column."""
-        task = self.task
-        if task.integer_label:
-            return {task.label: (0.0, task.num_class - 1.0, True)}
-        return {} if task.loss_type == "L2_LOSS" else {task.label: (0.0, 1.0, False)}
-
-    def create_variables(self) -> None:
-        """Creates all variables and checks that every shape fits, without data.
-
-        Raises:
-            ConfigError: At the block whose layer does not take what it is given.
-        """
-        transform = self.transform  # made here: what it holds must outlive the graph below
-        # A graph that is thrown away: layers create their variables outside of it, and its shapes have the
-        # unknown dimensions that a batch would hide.
-        with tf.__internal__.FuncGraph("shapes").as_default():
-            columns = {
-                name: tf.compat.v1.placeholder(spec.dtype, spec.shape, name)
-                for name, spec in transform.signature().items()
-            }
-            features = transform(columns)
-            self._trace(lambda: self._forward(features))
-
-    @tf.autograph.experimental.do_not_convert
-    def _forward(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        with collect_losses():
-            return self(features, training=True)
-
-    def _trace(self, run: Callable[[], Any]) -> None:
-        self.backbone.blames = True
-        try:
-            run()
-        except Exception as e:
-            blamed = self.backbone.blamed
-            if blamed is None:
-                raise
-            raise self._config.error(blamed.path, str(blamed)) from e
-        finally:
-            self.backbone.blames = False
-
-    def call(
-        self, inputs: Mapping[str, tf.Tensor], training: bool | None = None
-    ) -> dict[str, tf.Tensor]:
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None) -> dict[str, tf.Tensor]:
         """Predicts; see the class."""
         output, blocks = self.backbone(inputs, training=training, return_blocks=self._extra)
         if isinstance(output, (list, tuple)) or output.shape.rank != 2:
@@ -171,42 +68,7 @@ class RankModel(keras.Model):
         if output.shape[-1] != self.task.num_class:
             output = self._output_layer(output)
         predicted = heads.predictions(output, self.task.loss_type, self.task.num_class)
-        for name in self._extra:
-            predicted[name] = _squeeze(tf.cast(blocks[name], tf.float32))
-        return predicted
-
-    def compute_losses(
-        self,
-        features: Mapping[str, tf.Tensor],
-        labels: Mapping[str, tf.Tensor],
-        sample_weight: tf.Tensor | None = None,
-        training: bool = True,
-    ) -> Losses:
-        """Predicts and computes every term of the loss.
-
-        Args:
-            features: Transformed features by name.
-            labels: Label columns by name, each `[batch]`.
-            sample_weight: `[batch]`, or None for ones.
-            training: Without it, only the supervised losses are computed.
-
-        Returns:
-            The losses by name: supervised, auxiliary and regularisation.
-        """
-        with collect_losses() as collected:
-            predicted = self(features, training=training)
-        unweighted = self.supervised_losses(labels, predicted, sample_weight)
-        weighted = {
-            loss.name: loss.weight * unweighted[loss.name] if loss.weight != 1 else unweighted[loss.name]
-            for loss in self.task.losses
-        }
-        for name, (value, scaled) in collected.terms.items():
-            unweighted[name], weighted[name] = value, scaled
-        if training and self.losses:
-            penalty = tf.add_n([tf.cast(loss, tf.float32) for loss in self.losses])
-            unweighted["l2_regularization_loss"] = weighted["l2_regularization_loss"] = penalty
-        total = tf.add_n([tf.cast(value, tf.float32) for value in weighted.values()])
-        return Losses(total, unweighted, weighted, predicted, dict(collected.metrics))
+        return self.with_extra(predicted, blocks)
 
     def supervised_losses(
         self,
@@ -220,46 +82,3 @@ class RankModel(keras.Model):
             loss.name: heads.loss(loss.loss_type, label, predicted, sample_weight, self.task.num_class)
             for loss in self.task.losses
         }
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Prepares Keras' own `fit`; the losses are the config's."""
-        super().compile(*args, **kwargs)
-        if _KERAS_2:
-            self._mean_loss = keras.metrics.Mean(name="loss")
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Returns the mean loss since the last reset, which only Keras 3 reports by itself."""
-        if _KERAS_2:
-            return {"loss": self._mean_loss.result()}
-        return super().compute_metrics(x, y, y_pred, sample_weight)
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-        **_: Any,
-    ) -> tf.Tensor:
-        """Returns what Keras' own `fit` minimises: the supervised losses plus what layers added."""
-        labels = y if isinstance(y, Mapping) else {self.task.label: y}
-        supervised = self.supervised_losses(labels, y_pred, sample_weight)
-        terms = [loss.weight * supervised[loss.name] for loss in self.task.losses]
-        total = tf.add_n([tf.cast(t, tf.float32) for t in (*terms, *self.losses)])
-        if _KERAS_2:
-            self._mean_loss.update_state(total)
-        return total
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns what makes an equal model: the text of the config."""
-        return {"text": self._config.text(), "path": self._config.path, "name": self.name}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> RankModel:
-        """Makes the model of a `get_config`."""
-        return cls(parse_config(config["text"], config["path"]), name=config["name"])
-
-
-def _squeeze(value: tf.Tensor) -> tf.Tensor:
-    return tf.squeeze(value, axis=-1) if value.shape.rank > 1 and value.shape[-1] == 1 else value

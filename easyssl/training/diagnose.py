@@ -69,7 +69,7 @@ def _suspects(model: keras.Model, rule: UpdateRule, batch: Batch, result: StepRe
 def _bad_inputs(kind: str, tensors: dict[str, tf.Tensor], batch: Batch) -> Iterator[str]:
     for name, tensor in tensors.items():
         if tensor.dtype.is_floating and not _finite(tensor):
-            rows = tf.reduce_any(~tf.math.is_finite(tf.reshape(tensor, [batch.rows, -1])), axis=1)
+            rows = tf.reduce_any(~tf.math.is_finite(tf.reshape(tensor, [tensor.shape[0], -1])), axis=1)
             row = int(tf.argmax(tf.cast(rows, tf.int32)))
             yield f"{kind}{f' {name!r}' if name else ''} ({place(batch.raw, row)})"
 

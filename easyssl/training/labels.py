@@ -170,8 +170,10 @@ def place(raw: Any, row: int) -> str:
 
     Args:
         raw: A batch with `paths` and `lines`.
-        row: Place in the batch, from 0.
+        row: Place in the batch, from 0; behind its rows are the items that were sampled for it.
     """
+    if row >= len(raw.lines):
+        return f"{raw.sampled.path}:{raw.sampled.lines[row - len(raw.lines)]}"
     return f"{raw.paths[row]}:{raw.lines[row]}"
 
 

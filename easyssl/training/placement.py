@@ -17,8 +17,9 @@ class Placement:
     """Copies prepared batches to the devices; runs in the thread of a `Prefetcher`.
 
     On one device a batch stays whole; a CPU has it already. Several devices each get consecutive rows, as
-    evenly as they go; sequences keep the length of the whole batch. A device for which there is no row gets
-    the first one as a dummy that does not count, since all devices have to take part in a step.
+    evenly as they go, and all negatives; sequences keep the length of the whole batch. A device for which
+    there is no row gets the first one as a dummy that does not count, since all devices have to take part in
+    a step.
 
     Args:
         prepare: Makes a batch.
@@ -48,7 +49,9 @@ class Placement:
         rows = end - begin
         if not rows:
             begin, end = 0, 1
-        inputs = tf.nest.map_structure(lambda tensor: tensor[begin:end], inputs_of(batch))
+        inputs = tf.nest.map_structure(
+            lambda tensor: _part(tensor, begin, end, batch.rows), inputs_of(batch)
+        )
         weighted = rows
         if rows and "weights" in inputs:
             weighted = int(tf.math.count_nonzero(inputs["weights"]))
@@ -60,6 +63,12 @@ def number_of_rows(rows: int, number: int, index: int) -> tuple[int, int]:
     size, rest = divmod(rows, number)
     begin = index * size + min(index, rest)
     return begin, begin + size + (index < rest)
+
+
+def _part(tensor: tf.Tensor, begin: int, end: int, rows: int) -> tf.Tensor:
+    """Returns some rows of a tensor, and all negatives that stand behind the rows."""
+    part = tensor[begin:end]
+    return part if tensor.shape[0] == rows else tf.concat([part, tensor[rows:]], axis=0)
 
 
 def copied(tensors: Any, device: str) -> Any:

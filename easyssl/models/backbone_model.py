@@ -1,0 +1,291 @@
+"""What all models of a config share: features, backbone, extra outputs, and the terms of the loss."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.backbone.compile import Backbone
+from easyssl.backbone.plan import build_plan
+from easyssl.config import Config, parse_config
+from easyssl.data.features.spec import build_feature_specs
+from easyssl.data.transform import FeatureTransform, transform_from_config
+from easyssl.losses import collect_losses
+from easyssl.models.tasks import Task
+
+_KERAS_2 = not hasattr(keras, "ops")
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What a step's loss is made of.
+
+    Attributes:
+        total: Scalar; the sum of `weighted`.
+        unweighted: Scalars by name, before their weight.
+        weighted: The same times their weight.
+        predictions: What the model predicted on the way.
+        metrics: Scalars that layers reported, by name.
+    """
+
+    total: tf.Tensor
+    unweighted: Mapping[str, tf.Tensor]
+    weighted: Mapping[str, tf.Tensor]
+    predictions: Mapping[str, tf.Tensor]
+    metrics: Mapping[str, tf.Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A further function of an exported model.
+
+    Attributes:
+        columns: The raw columns that it reads.
+        function: From these columns `[batch]` by name to named outputs.
+    """
+
+    columns: tuple[str, ...]
+    function: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]
+
+
+class BackboneModel(keras.Model):
+    """A model made from a config; subclasses say what is predicted and which losses train it.
+
+    A subclass has `read_task`, `call` and `supervised_losses`, and where predictions for the loss differ from
+    those for serving, `predict_for_loss`.
+
+    Args:
+        config: A config.
+        **kwargs: `name` and `dtype` of the model.
+
+    Attributes:
+        task: What is predicted and which losses train it.
+        specs: The features by name.
+        plan: The plan of the backbone.
+        backbone: The backbone, a Keras layer.
+
+    Raises:
+        ConfigError: If the config does not describe a model; the message names the place.
+    """
+
+    def __init__(self, config: Config, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        message = config.message.model_config
+        self._config = config
+        self.task: Task = self.read_task(config)
+        specs = build_feature_specs(config)
+        self.specs = MappingProxyType(specs)
+        self.plan = build_plan(config, specs)
+        self.backbone = Backbone(
+            self.plan,
+            specs,
+            config,
+            kernel_l2=message.model_params.l2_regularization,
+            embedding_l2=message.embedding_regularization,
+            name="backbone",
+        )
+        self._extra = tuple(
+            block.name
+            for block in self.plan.main.blocks
+            if any(layer.kwargs.get("add_to_outputs") for layer in block.layers)
+        )
+        self._transform: FeatureTransform | None = None
+
+    @staticmethod
+    @abc.abstractmethod
+    def read_task(config: Config) -> Task:
+        """Returns what a config asks the model to predict.
+
+        Raises:
+            ConfigError: If it does not fit this kind of model.
+        """
+
+    @abc.abstractmethod
+    def supervised_losses(
+        self,
+        labels: Mapping[str, tf.Tensor],
+        predicted: Mapping[str, tf.Tensor],
+        sample_weight: tf.Tensor | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """Returns the unweighted losses of `task.losses` by name, scalars.
+
+        Args:
+            labels: Label columns by name, each `[batch]`.
+            predicted: What `predict_for_loss` returned.
+            sample_weight: `[batch]`, or None for ones.
+        """
+
+    def predict_for_loss(self, features: Mapping[str, tf.Tensor], training: bool) -> Mapping[str, tf.Tensor]:
+        """Returns the predictions that losses and metrics are computed from.
+
+        Args:
+            features: Transformed features by name.
+            training: Whether dropout, augmentation and auxiliary losses act.
+        """
+        return self(features, training=training)
+
+    def signatures(self) -> dict[str, Signature]:
+        """Returns what an export offers beside `serving_default`, by name."""
+        return {}
+
+    @property
+    def transform(self) -> FeatureTransform:
+        """The transform from raw columns to this model's inputs; made when first asked for."""
+        if self._transform is None:
+            self._transform = transform_from_config(self._config, self.specs)
+        return self._transform
+
+    @property
+    def pipeline_config(self) -> Config:
+        """The config that the model was made from."""
+        return self._config
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the label columns that the losses read."""
+        return (self.task.label,) if self.task.label else ()
+
+    @property
+    def label_limits(self) -> dict[str, tuple[float, float, bool]]:
+        """Lowest and highest label that the losses can use, and whether it must be whole, by column."""
+        task = self.task
+        if not task.label:
+            return {}
+        if task.integer_label:
+            return {task.label: (0.0, task.num_class - 1.0, True)}
+        return {} if task.loss_type == "L2_LOSS" else {task.label: (0.0, 1.0, False)}
+
+    def create_variables(self) -> None:
+        """Creates all variables and checks that every shape fits, without data.
+
+        Raises:
+            ConfigError: At the block whose layer does not take what it is given.
+        """
+        self._check_shapes({})
+
+    def _check_shapes(self, rows: Mapping[str, int]) -> None:
+        """Computes all losses of a graph without data; numbers of rows by feature that are not open."""
+        transform = self.transform  # made here: what it holds must outlive the graph below
+        # A graph that is thrown away: layers create their variables outside of it, and its shapes have the
+        # unknown dimensions that a batch would hide.
+        with tf.__internal__.FuncGraph("shapes").as_default():
+            columns = {
+                name: tf.compat.v1.placeholder(spec.dtype, spec.shape, name)
+                for name, spec in transform.signature().items()
+            }
+            features = transform(columns)
+            for name, number in rows.items():
+                features[name] = tf.ensure_shape(features[name], [number, *features[name].shape[1:]])
+            self._trace(lambda: self._forward(features))
+
+    @tf.autograph.experimental.do_not_convert
+    def _forward(self, features: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
+        with collect_losses():
+            return self.predict_for_loss(features, training=True)
+
+    def _trace(self, run: Callable[[], Any]) -> None:
+        self.backbone.blames = True
+        try:
+            run()
+        except Exception as e:
+            blamed = self.backbone.blamed
+            if blamed is None:
+                raise
+            raise self._config.error(blamed.path, str(blamed)) from e
+        finally:
+            self.backbone.blames = False
+
+    def with_extra(
+        self, predicted: dict[str, tf.Tensor], blocks: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Adds the outputs of layers with `add_to_outputs` to predictions.
+
+        Args:
+            predicted: Predictions by name.
+            blocks: Values of blocks by name.
+        """
+        for name in self._extra:
+            predicted[name] = _squeeze(tf.cast(blocks[name], tf.float32))
+        return predicted
+
+    def compute_losses(
+        self,
+        features: Mapping[str, tf.Tensor],
+        labels: Mapping[str, tf.Tensor],
+        sample_weight: tf.Tensor | None = None,
+        training: bool = True,
+    ) -> Losses:
+        """Predicts and computes every term of the loss.
+
+        Args:
+            features: Transformed features by name.
+            labels: Label columns by name, each `[batch]`.
+            sample_weight: `[batch]`, or None for ones.
+            training: Without it, only the supervised losses are computed.
+
+        Returns:
+            The losses by name: supervised, auxiliary and regularisation.
+        """
+        with collect_losses() as collected:
+            predicted = self.predict_for_loss(features, training=training)
+        unweighted = self.supervised_losses(labels, predicted, sample_weight)
+        weighted = {
+            loss.name: loss.weight * unweighted[loss.name] if loss.weight != 1 else unweighted[loss.name]
+            for loss in self.task.losses
+        }
+        for name, (value, scaled) in collected.terms.items():
+            unweighted[name], weighted[name] = value, scaled
+        if training and self.losses:
+            penalty = tf.add_n([tf.cast(loss, tf.float32) for loss in self.losses])
+            unweighted["l2_regularization_loss"] = weighted["l2_regularization_loss"] = penalty
+        total = tf.add_n([tf.cast(value, tf.float32) for value in weighted.values()])
+        return Losses(total, unweighted, weighted, predicted, dict(collected.metrics))
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Prepares Keras' own `fit`; the losses are the config's."""
+        super().compile(*args, **kwargs)
+        if _KERAS_2:
+            self._mean_loss = keras.metrics.Mean(name="loss")
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Returns the mean loss since the last reset, which only Keras 3 reports by itself."""
+        if _KERAS_2:
+            return {"loss": self._mean_loss.result()}
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+        **_: Any,
+    ) -> tf.Tensor:
+        """Returns what Keras' own `fit` minimises: the supervised losses plus what layers added."""
+        labels = y if isinstance(y, Mapping) else {self.task.label: y}
+        supervised = self.supervised_losses(labels, y_pred, None)
+        terms = [loss.weight * supervised[loss.name] for loss in self.task.losses]
+        total = tf.add_n([tf.cast(t, tf.float32) for t in (*terms, *self.losses)])
+        if _KERAS_2:
+            self._mean_loss.update_state(total)
+        return total
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what makes an equal model: the text of the config."""
+        return {"text": self._config.text(), "path": self._config.path, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> BackboneModel:
+        """Makes the model of a `get_config`."""
+        return cls(parse_config(config["text"], config["path"]), name=config["name"])
+
+
+def _squeeze(value: tf.Tensor) -> tf.Tensor:
+    return tf.squeeze(value, axis=-1) if value.shape.rank > 1 and value.shape[-1] == 1 else value
