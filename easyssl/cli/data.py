@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import argparse
 
-from easyssl.cli import data_generate, data_ml_1m, mutual_information
+from easyssl.cli import data_generate, data_ml_1m, data_sequences, mutual_information
 from easyssl.cli.arguments import one_of
 from easyssl.errors import UsageError
 
-ACTIONS = {"generate": data_generate, "ml-1m": data_ml_1m, "mutual-information": mutual_information}
+ACTIONS = {
+    "generate": data_generate,
+    "ml-1m": data_ml_1m,
+    "sequences": data_sequences,
+    "mutual-information": mutual_information,
+}
 """The actions, each a command of its own; they come directly behind `data`."""
 
 SUMMARY = "make data to try things with, prepare a public data set, or measure one"
 _WIDTH = max(map(len, ACTIONS))
-DESCRIPTION = (
-    "Each action has flags of its own, see 'easyssl data ACTION --help'.\n\nactions:\n"
-    + "\n".join(f"  {name:<{_WIDTH}}  {action.SUMMARY}" for name, action in ACTIONS.items())
+DESCRIPTION = "Each action has flags of its own, see 'easyssl data ACTION --help'.\n\nactions:\n" + "\n".join(
+    f"  {name:<{_WIDTH}}  {action.SUMMARY}" for name, action in ACTIONS.items()
 )
 EPILOG = """\
 examples:
   easyssl data generate taobao --out samples/data/taobao
   easyssl data ml-1m --source ~/Downloads/ml-1m --out samples/data/ml1m
+  easyssl data sequences --source Beauty.txt.gz --out samples/data/beauty
   easyssl data mutual-information my.config --group item --output mi.npy
 """
 

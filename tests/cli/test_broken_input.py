@@ -203,6 +203,7 @@ COMMAND_LINES = [
     (["data", "ml1m", "--out", "x"], "there is no action 'ml1m'; did you mean 'ml-1m'?"),
     (["data", "ml-1m", "--out", "x"], "easyssl data ml-1m: the following arguments are required: --source"),
     (["data", "ml-1m", "--source", "gone", "--out", "x"], "gone.*users.dat"),
+    (["data", "sequences", "--source", "gone.txt", "--out", "x"], "gone.txt: cannot be read: No such file"),
     (["data", "generate", "taobao", "--out", "x", "--history", "5"], "generate: there is no flag --history"),
     (["data", "generate", "taobao"], "easyssl data generate: the following arguments are required: --out"),
     (["data", "--out", "x", "generate", "taobao"], "easyssl data: "),

@@ -123,6 +123,7 @@ FLAGS = {
     "data": set(),
     "data generate": {"--out", "--rows", "--seed", "--test-rows"},
     "data ml-1m": {"--history", "--out", "--rows", "--seed", "--source", "--test-rows"},
+    "data sequences": {"--held-out", "--items", "--out", "--plain", "--source"},
     "data mutual-information": {"--distinct", "--group", "--input", "--normalized", "--output", "--plot", "--rows"},
     "layers": set(),
 }
@@ -140,7 +141,7 @@ def test_flags_are_these():
         parser = Parser(name, "")
         command.add_arguments(parser)
         found[name] = set(re.findall(r"--[a-z-]+", parser.format_usage())) - {"--help"}
-    alone = ("data", "data generate", "data ml-1m", "layers")
+    alone = ("data", "data generate", "data ml-1m", "data sequences", "layers")
     assert found == {name: flags | (set() if name in alone else OF_ALL) for name, flags in FLAGS.items()}
 
 

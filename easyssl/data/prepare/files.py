@@ -1,4 +1,4 @@
-"""Writing prepared data: whole files or none, and a small record of what was written."""
+"""Files of prepared data: reading with errors in one line, writing whole files or none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import io
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -87,6 +88,35 @@ def make_folder(folder: str | os.PathLike[str]) -> pathlib.Path:
     except OSError as error:
         raise DataError(f"{path}: cannot create the folder: {error.strerror or error}") from error
     return path
+
+
+@contextmanager
+def reading(path: pathlib.Path, encoding: str = "utf-8") -> Iterator[IO[str]]:
+    """Opens a text file, gzip if its name ends in `.gz`; lines end at line feeds only.
+
+    Args:
+        path: The file.
+        encoding: Of its text.
+
+    Raises:
+        DataError: If it cannot be opened or read.
+    """
+    opener: Callable[..., IO[str]] = gzip.open if path.suffix == ".gz" else open  # type: ignore[assignment]
+    try:
+        with opener(path, "rt", encoding=encoding, newline="\n") as text:
+            yield text
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path}: cannot be read: {reason}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: cannot be read as {encoding}: {error.reason}") from error
+
+
+def quoted(cell: str) -> str:
+    """Returns the text of a cell of a file separated by tabs: in quotes, if it has to be."""
+    if any(character in cell for character in '"\t\r\n'):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
 
 
 @contextmanager

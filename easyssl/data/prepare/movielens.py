@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO
 
 import numpy as np
 
-from easyssl.data.prepare.files import Prepared, make_folder, write_about, write_lines
+from easyssl.data.prepare.files import Prepared, make_folder, quoted, reading, write_about, write_lines
 from easyssl.errors import DataError
 
 COLUMNS = (
@@ -167,7 +165,7 @@ def _read_movies(path: pathlib.Path) -> dict[str, tuple[str, str]]:
         found = re.fullmatch(r"(.*?)\s*\((\d{4})\)\s*", title)
         name, year = found.groups() if found else (title, "")
         cells = (movie, name, year, genres)
-        movies[movie] = (SEPARATOR.join(map(_cell, cells)), _cell(genres.replace("|", GENRE_SEPARATOR)))
+        movies[movie] = (SEPARATOR.join(map(quoted, cells)), quoted(genres.replace("|", GENRE_SEPARATOR)))
     return movies
 
 
@@ -194,7 +192,7 @@ def _sorted_by_time(numbers: np.ndarray) -> _Ratings:
 
 def _read_interactions(path: pathlib.Path) -> list[tuple[str, ...]]:
     wanted = ("user_id", "movie_id", "seq_pos", "label")
-    with _open(path, "utf-8") as text:
+    with reading(path, "utf-8") as text:
         header = text.readline().rstrip("\r\n").split(",")
         missing = [name for name in wanted if name not in header]
         if missing:
@@ -225,24 +223,9 @@ def _numbers(path: pathlib.Path, rows: Sequence[tuple[str, ...]], header: int = 
 
 def _read_dat(path: pathlib.Path, cells: int) -> Iterator[list[str]]:
     """Yields the lines of a `::` separated file in ISO-8859-1, the encoding it is published in."""
-    with _open(path, "iso-8859-1") as text:
+    with reading(path, "iso-8859-1") as text:
         for number, line in enumerate(text, start=1):
             row = line.rstrip("\r\n").split("::")
             if len(row) != cells:
                 raise DataError(f"{path}:{number}: has {len(row)} cells; expected {cells}, separated by '::'")
             yield row
-
-
-def _open(path: pathlib.Path, encoding: str) -> IO[str]:
-    opener: Callable[..., IO[str]] = gzip.open if path.suffix == ".gz" else open  # type: ignore[assignment]
-    try:
-        return opener(path, "rt", encoding=encoding, newline="\n")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _cell(text: str) -> str:
-    """Quotes a cell if it has to be."""
-    if any(character in text for character in '"\t\r\n'):
-        return '"' + text.replace('"', '""') + '"'
-    return text

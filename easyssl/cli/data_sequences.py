@@ -1,0 +1,57 @@
+"""`easyssl data sequences`: rows of whole histories, and a file of items."""
+
+from __future__ import annotations
+
+import argparse
+
+from easyssl.cli.arguments import natural
+from easyssl.data.prepare import prepare_sequences
+
+SUMMARY = "turn histories of the form 'user item item ...' into rows for next-item models"
+DESCRIPTION = """\
+Turns histories of the form 'user item item ...' into rows for next-item models: one row per user with all
+items in the order of time, and one row per item with its popularity and what is known about it.
+
+Popularity is counted without the last items of each user. The same arguments give the same files.
+"""
+EPILOG = """\
+examples:
+  easyssl data sequences --source Beauty.txt.gz --out samples/data/beauty
+  easyssl data sequences --source Beauty.txt.gz --items Beauty_item2attributes.json.gz \\
+    Beauty_item_text.tsv.gz --out samples/data/beauty
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the flags of this command."""
+    parser.add_argument(
+        "--source",
+        metavar="FILE",
+        required=True,
+        help="a line 'user item item ...' per user, in the order of time; .txt or .txt.gz",
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="folder to write to; made if absent")
+    parser.add_argument(
+        "--items",
+        metavar="FILE",
+        nargs="+",
+        default=[],
+        help="about items: .json of id -> list of attribute ids, or .tsv of id and text; also with .gz",
+    )
+    parser.add_argument(
+        "--held-out",
+        type=natural,
+        metavar="N",
+        default=2,
+        help="last items of each user that popularity is counted without (default: 2)",
+    )
+    parser.add_argument("--plain", action="store_true", help="write .tsv, not .tsv.gz")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Runs the command."""
+    prepared = prepare_sequences(
+        args.source, args.out, items=args.items, held_out=args.held_out, compress=not args.plain
+    )
+    print("\n".join(prepared.lines()))
+    return 0
