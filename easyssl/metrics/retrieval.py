@@ -145,7 +145,6 @@ class RetrievalMetrics:
         if self.history_edges:
             if history_lengths is None or np.shape(history_lengths) != (len(ranks),):
                 raise ValueError("slices by history need history_lengths, one for each user")
-            self._lengths.append(np.array(history_lengths, np.int64))
         wanted = _first_of_each(targets, self.num_items)
         user, place = np.nonzero(wanted)
         own, target = ranks[user, place], targets[user, place]
@@ -154,6 +153,8 @@ class RetrievalMetrics:
             raise TrainingError(
                 f"{bad} of {len(own)} targets have no rank from 1 to {self.num_items}; are scores not finite?"
             )
+        if self.history_edges:
+            self._lengths.append(np.array(history_lengths, np.int64))
         self._kept.append(tuple(x.astype(np.int32) for x in (user + self._users, own, target)))
         self._users += len(ranks)
         for column, items in enumerate(lists.T):
