@@ -1,11 +1,12 @@
-"""Prototypes: balanced clustering, contrast and distillation."""
+"""Prototypes: balanced clustering, contrast and distillation; and an adversary."""
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from benchmarks.components.case import Arrays, Case, Function, Sizes, normal, unit
-from easyssl.layers import ClusterDistillation, PrototypeContrast, SinkhornClustering
+from easyssl.layers import AdversarialClassifier, ClusterDistillation, PrototypeContrast, SinkhornClustering
 from easyssl.losses import collect_losses
 
 _TEMPERATURE = 0.1
@@ -92,6 +93,23 @@ def _distillation(sizes: Sizes) -> tuple[Function, Function]:
     return ours, plain
 
 
+def _labelled(sizes: Sizes) -> Arrays:
+    return [*_rows(sizes), np.arange(sizes.batch) % sizes.prototypes]
+
+
+def _adversary(sizes: Sizes) -> tuple[Function, Function]:
+    layer = AdversarialClassifier(sizes.prototypes)
+
+    def ours(rows: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        return layer([rows, labels], training=True)
+
+    def plain(rows: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        logits = rows @ layer.classifier.kernel
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits))
+
+    return ours, plain
+
+
 CASES = [
     Case(
         name="SinkhornClustering",
@@ -119,5 +137,14 @@ CASES = [
         make=_distillation,
         work=lambda s: s.batch * (s.dim + s.prototypes),
         memory=lambda s: s.batch * s.dim,
+    ),
+    Case(
+        name="AdversarialClassifier",  # into as many classes as there are prototypes
+        axes={"batch": (1024, 2048, 4096), "prototypes": (16, 32, 64)},
+        inputs=_labelled,
+        make=_adversary,
+        work=lambda s: s.batch * s.prototypes * s.dim,
+        memory=lambda s: s.batch * (s.dim + 2 * s.prototypes),
+        base=Sizes(batch=2048),
     ),
 ]

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.components.case import Arrays, Case, Function, Sizes, lengths, normal, unit, valid_steps
-from easyssl.layers import MultiInterestAttention, ReAttend, ReConstruct, ReContrast
+from easyssl.layers import InterestReadout, MultiInterestAttention, ReAttend, ReConstruct, ReContrast
 
 _TEMPERATURE = 0.1
 _NEVER = -1e9
@@ -114,6 +114,23 @@ def _re_construct(sizes: Sizes) -> tuple[Function, Function]:
     return ours, plain
 
 
+def _interests(sizes: Sizes) -> Arrays:
+    return [normal(sizes.batch, sizes.interests, sizes.dim), normal(sizes.batch, sizes.dim)]
+
+
+def _readout(sizes: Sizes) -> tuple[Function, Function]:
+    layer = InterestReadout()
+
+    def ours(interests: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        return tf.square(layer([interests, target]))
+
+    def plain(interests: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        best = tf.argmax(tf.einsum("bkd,bd->bk", interests, target), axis=1)
+        return tf.square(tf.gather(interests, best, batch_dims=1))
+
+    return ours, plain
+
+
 def _scores(sizes: Sizes) -> float:
     return sizes.batch * sizes.interests * sizes.seq
 
@@ -156,5 +173,14 @@ CASES = [
         work=lambda s: _scores(s) * s.dim * (3 * s.dim + 2 * s.seq),
         memory=lambda s: _scores(s) * (5 * s.dim + 3 * s.seq) + 2 * s.seq * s.dim**2,
         base=Sizes(batch=64),
+    ),
+    Case(
+        name="InterestReadout",
+        axes={"batch": (1024, 2048, 4096), "interests": (2, 4, 8)},
+        inputs=_interests,
+        make=_readout,
+        work=lambda s: s.batch * s.interests * s.dim,
+        memory=lambda s: s.batch * (s.interests + 2) * s.dim,
+        base=Sizes(batch=2048),
     ),
 ]

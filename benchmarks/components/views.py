@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from benchmarks.components.case import Arrays, Case, Function, Sizes, lengths, normal
-from easyssl.layers import FeatureMasking, MoEWhiteningAdaptor, SeqAugment, ValueDropout
+from easyssl.layers import ClozeMask, FeatureMasking, MoEWhiteningAdaptor, SeqAugment, ValueDropout
 
 _RATE = 0.5
 
@@ -92,6 +92,25 @@ def _value_dropout(sizes: Sizes) -> tuple[Function, Function]:
     return ours, plain
 
 
+def _cloze(sizes: Sizes) -> tuple[Function, Function]:
+    layer = ClozeMask(_RATE, last_only_rate=0.0)
+
+    def ours(sequence: tf.Tensor, row_lengths: tf.Tensor) -> tf.Tensor:
+        steps, _, chosen = layer([sequence, row_lengths], training=True)
+        return tf.where(chosen[:, :, None], 0.0, steps)
+
+    def chosen_steps(length: tf.Tensor) -> tf.Tensor:
+        count = tf.maximum(tf.cast(tf.cast(length, tf.float32) * _RATE, tf.int32), 1)
+        chosen = tf.random.shuffle(tf.range(length))[:count]
+        return tf.scatter_nd(chosen[:, None], tf.ones_like(chosen), [sizes.seq]) > 0
+
+    def plain(sequence: tf.Tensor, row_lengths: tf.Tensor) -> tf.Tensor:
+        chosen = tf.map_fn(chosen_steps, row_lengths, fn_output_signature=tf.bool)
+        return tf.where(chosen[:, :, None], 0.0, sequence)
+
+    return ours, plain
+
+
 def _vectors(sizes: Sizes) -> Arrays:
     return [normal(sizes.batch, 2 * sizes.dim)]
 
@@ -127,6 +146,16 @@ CASES = [
         axes={"batch": (128, 256, 512), "seq": (16, 32, 64)},
         inputs=_sequences,
         make=_value_dropout,
+        work=lambda s: s.batch * s.seq * s.dim,
+        memory=lambda s: s.batch * s.seq * s.dim,
+        same=False,
+        base=Sizes(batch=128),
+    ),
+    Case(
+        name="ClozeMask",
+        axes={"batch": (128, 256, 512), "seq": (16, 32, 64)},
+        inputs=_sequences,
+        make=_cloze,
         work=lambda s: s.batch * s.seq * s.dim,
         memory=lambda s: s.batch * s.seq * s.dim,
         same=False,

@@ -32,7 +32,15 @@ LOSSES = {
 ONLY_TRAIN = {
     *("augment", "augment_ops", "contrast", "clusters", "cluster_contrast", "distillation"),
     *("cloze", "guesses", "cloze_contrast", "re_contrast", "re_attend", "re_construct", "bag_contrast"),
-    *("masked_fields", "field_contrast", "retrieval", "adversary", "reversed", "guessed_price", "price_error"),
+    *(
+        "masked_fields",
+        "field_contrast",
+        "retrieval",
+        "adversary",
+        "reversed",
+        "guessed_price",
+        "price_error",
+    ),
 }
 # Weights of served layers that only training reads.
 ONLY_TRAINED = {"dropped/default_embedding", "adapted/noise_kernel"}
@@ -83,6 +91,14 @@ def test_what_only_trains_is_not_exported(trained, exported):
 
     scopes = {scope for node in served_function(exported).node_def for scope in node.name.split("/")}
     assert scopes & ONLY_TRAIN == set()
-    assert scopes >= {"adapted", "sasrec_encoder", "bert4rec_encoder", "bst_encoder", "gru4rec", "caser", "interests"}
+    assert scopes >= {
+        "adapted",
+        "sasrec_encoder",
+        "bert4rec_encoder",
+        "bst_encoder",
+        "gru4rec",
+        "caser",
+        "interests",
+    }
     manifest = json.loads((exported / versions.MANIFEST).read_text())
     assert [op for op in manifest["operations"] if "Random" in op or "Shuffle" in op] == []
