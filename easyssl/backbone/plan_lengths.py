@@ -3,47 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from easyssl.backbone.plan_reader import Reader
-from easyssl.backbone.plan_types import BlockPlan, InputPlan, Plan
+from easyssl.backbone.plan_types import BlockPlan, InputPlan, LayerPlan, Plan
 
 _LIMITS = ("max_position_embeddings", "max_seq_len")
+# What does not take a longer sequence; other layers leave steps out, by definition.
+_REFUSE = frozenset({"BST", "MultiInterestAttention", "ReConstruct"})
 # What hands a sequence on with the length that it has.
 _KEEP_LENGTH = frozenset(
     {"Activation", "BatchNormalization", "Dense", "Dropout", "Identity", "LayerNormalization", "SeqAugment"}
 )
 
 
-def check_lengths(reader: Reader, plan: Plan, features: Mapping[str, Any]) -> None:
-    """Warns of layers that are made for shorter sequences than the `max_seq_len` of a feature they read.
+@dataclass(frozen=True)
+class SequenceLimit:
+    """The longest sequence that a layer is made for.
+
+    Attributes:
+        limit: Number of steps.
+        layer: The layer's class.
+        path: Field path of the parameter that sets it.
+        cuts: Whether the layer leaves out what is longer, by definition, instead of refusing it.
+    """
+
+    limit: int
+    layer: str
+    path: str
+    cuts: bool
+
+    def __str__(self) -> str:
+        return f"{self.layer} is made for {self.limit} steps ({self.path.rpartition('.')[2]})"
+
+
+def sequence_limits(plan: Plan, features: Mapping[str, Any]) -> dict[str, SequenceLimit]:
+    """Returns the lowest limit on each sequence feature that reaches a layer with a limit.
 
     Sequences are followed back through packages, blocks without a layer and layers that keep the length;
     behind any other layer nothing is known.
+
+    Args:
+        plan: The plan.
+        features: The `FeatureSpec` of each feature by name.
+
+    Returns:
+        By name of the feature, limits of layers that refuse before those of layers that cut; features without
+        a limit are left out.
+    """
+    found: dict[str, SequenceLimit] = {}
+    for graph in plan.graphs:
+        for block in graph.blocks:
+            layer = block.layers[0] if block.layers else None
+            parameter = next((name for name in _LIMITS if layer is not None and name in layer.kwargs), None)
+            if layer is None or parameter is None:
+                continue
+            limit = SequenceLimit(
+                layer.kwargs[parameter],
+                layer.class_name,
+                f"{layer.params_path}.{parameter}",
+                cuts=_cuts(layer),
+            )
+            for name in _sequences(plan, block, graph.name, features):
+                known = found.get(name)
+                if known is None or (limit.cuts, limit.limit) < (known.cuts, known.limit):
+                    found[name] = limit
+    return found
+
+
+def _cuts(layer: LayerPlan) -> bool:
+    all_tokens = layer.class_name == "BST" and layer.kwargs.get("output_all_token_embeddings", True)
+    return layer.class_name not in _REFUSE or all_tokens
+
+
+def check_lengths(reader: Reader, plan: Plan, features: Mapping[str, Any]) -> None:
+    """Warns of layers that are made for shorter sequences than the `max_seq_len` of a feature they read.
 
     Args:
         reader: Takes the warnings.
         plan: The plan.
         features: The `FeatureSpec` of each feature by name.
     """
-    for graph in plan.graphs:
-        for block in graph.blocks:
-            layer = block.layers[0] if block.layers else None
-            name = next((name for name in _LIMITS if layer is not None and name in layer.kwargs), None)
-            if layer is None or name is None:
-                continue
-            limit = layer.kwargs[name]
-            longest = max(
-                (features[name] for name in _sequences(plan, block, graph.name, features)),
-                key=lambda spec: spec.max_seq_len,
-                default=None,
-            )
-            if longest is not None and longest.max_seq_len > limit:
-                reader.warn(
-                    f"{layer.params_path}.{name}",
-                    f"{layer.class_name} is made for {limit} steps, but feature '{longest.name}' keeps up to "
-                    f"{longest.max_seq_len} (max_seq_len), and longer sequences are cut or refused",
-                )
+    longest: dict[SequenceLimit, Any] = {}
+    for name, limit in sequence_limits(plan, features).items():
+        spec = features[name]
+        known = longest.get(limit)
+        if spec.max_seq_len > (limit.limit if known is None else known.max_seq_len):
+            longest[limit] = spec
+    for limit, spec in longest.items():
+        then = "the rest is cut" if limit.cuts else "a longer sequence stops the run, and is cut when served"
+        reader.warn(
+            limit.path,
+            f"{limit.layer} is made for {limit.limit} steps, but feature '{spec.name}' keeps up to "
+            f"{spec.max_seq_len} (max_seq_len); {then}",
+        )
 
 
 def _sequences(plan: Plan, block: BlockPlan, scope: str, features: Mapping[str, Any]) -> set[str]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from types import TracebackType
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import tensorflow as tf
 
+from easyssl.backbone.plan_lengths import sequence_limits
 from easyssl.data.cursor import Cursor
+from easyssl.data.negatives import with_sampled
 from easyssl.data.quarantine import BadRows
 from easyssl.errors import DataError, InputError
 from easyssl.training.labels import Labels, place
@@ -57,7 +59,7 @@ class Batch:
 
     Attributes:
         raw: The rows as they were read, with the position after them in `raw.cursor`.
-        features: Transformed features by name.
+        features: Transformed features by name; those of items have further rows if there are negatives.
         labels: `[batch]` by label column; empty when predicting.
         weights: `[batch]` float32; None without a weight column.
         shares: What each device works on, if there are several.
@@ -87,21 +89,62 @@ class Batch:
         return self.raw.cursor if self.whole is None else self.whole.cursor
 
 
+@dataclasses.dataclass(frozen=True)
+class TooLong:
+    """A sequence that is longer than a layer takes.
+
+    Attributes:
+        row: Place in the batch, from 0.
+        feature: Name of the feature.
+        cells: Its number of steps.
+        limit: What sets the limit.
+    """
+
+    row: int
+    feature: str
+    cells: int
+    limit: str
+
+    def __str__(self) -> str:
+        found = f"feature '{self.feature}': a sequence of {self.cells} steps"
+        return f"{found}, but {self.limit}; set max_seq_len"
+
+
 class Preparation:
     """Turns raw batches into batches: the feature transform, the labels and the weights.
 
     Args:
         transform: A `FeatureTransform`.
         labels: Which columns are labels and weights, or None when predicting.
-        bad_rows: Says whether rows with a cell that a feature cannot read may be left out, and counts them.
-            None raises at the first one.
+        bad_rows: Says whether rows with a cell that a feature or a layer cannot read may be left out, and
+            counts them. None raises at the first one.
+        limits: The longest sequence that the model takes, by feature; see
+            `easyssl.backbone.plan_lengths.sequence_limits`.
     """
 
-    def __init__(self, transform: Any, labels: Labels | None, bad_rows: BadRows | None = None) -> None:
+    def __init__(
+        self,
+        transform: Any,
+        labels: Labels | None,
+        bad_rows: BadRows | None = None,
+        limits: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.bad_rows = bad_rows
+        self.limits = {name: limit for name, limit in limits.items() if not limit.cuts}
         self.transform = transform
         self.labels = labels
         self._compiled = tf.function(transform, input_signature=[transform.signature()], autograph=False)
+
+    @classmethod
+    def for_model(cls, model: Any, labels: Labels | None, bad_rows: BadRows | None = None) -> Preparation:
+        """Makes the preparation of a model's batches.
+
+        Args:
+            model: A model with `transform`, `plan` and `specs`.
+            labels: Which columns are labels and weights, or None when predicting.
+            bad_rows: See the class.
+        """
+        return cls(model.transform, labels, bad_rows, sequence_limits(model.plan, model.specs))
 
     def signature(self) -> dict[str, tf.TensorSpec]:
         """Returns the type and shape of each feature; the batch and the length of sequences are open."""
@@ -118,8 +161,11 @@ class Preparation:
             while features is None:
                 try:
                     features = self._features(raw)
+                    bad = self._too_long(features)
+                    if bad is not None:
+                        features, raw = None, self._without(raw, bad)
                 except tf.errors.InvalidArgumentError:
-                    bad = self.transform.find_bad_cell(raw.columns)
+                    bad = self.transform.find_bad_cell(_columns(raw))
                     if bad is None:
                         raise
                     raw = self._without(raw, bad)
@@ -129,16 +175,26 @@ class Preparation:
             weights = self.labels.weights(raw)
             return Batch(raw, features, labels, None if weights is None else tf.constant(weights))
 
-
     def _features(self, raw: Any) -> dict[str, tf.Tensor]:
+        columns = _columns(raw)
         signature = self.transform.signature()
         return self._compiled(
-            {name: tf.convert_to_tensor(raw.columns[name], spec.dtype) for name, spec in signature.items()}
+            {name: tf.convert_to_tensor(columns[name], spec.dtype) for name, spec in signature.items()}
         )
+
+    def _too_long(self, features: Mapping[str, tf.Tensor]) -> TooLong | None:
+        """Returns the first sequence that is longer than a layer takes."""
+        for name, limit in self.limits.items():
+            lengths = features[f"{name}/length"].numpy()
+            row = int(np.argmax(lengths > limit.limit)) if len(lengths) else 0
+            if len(lengths) and lengths[row] > limit.limit:
+                return TooLong(row, name, int(lengths[row]), str(limit))
+        return None
 
     def _without(self, raw: Any, bad: Any) -> Any:
         """Returns the batch without a row that may be left out."""
-        if self.bad_rows is None or self.bad_rows.policy == "raise" or len(raw.lines) == 1:
+        stays = len(raw.lines) == 1 or bad.row >= len(raw.lines)
+        if stays or self.bad_rows is None or self.bad_rows.policy == "raise":
             raise DataError(f"{place(raw, bad.row)}: {bad}")
         path, line = str(raw.paths[bad.row]), int(raw.lines[bad.row])
         self.bad_rows.add(path, line, "bad_cell", repr(bad.cells), str(bad))
@@ -147,6 +203,10 @@ class Preparation:
         return dataclasses.replace(
             raw, columns=columns, lines=np.asarray(raw.lines)[kept], paths=np.asarray(raw.paths)[kept]
         )
+
+
+def _columns(raw: Any) -> dict[str, np.ndarray]:
+    return with_sampled(raw.columns, getattr(raw, "sampled", None))
 
 
 class Prefetcher(Generic[In, Out]):

@@ -107,7 +107,7 @@ class Trainer:
             worker_index=self.devices.worker,
             num_workers=self.devices.workers,
         )
-        preparation = Preparation(self.model.transform, labels, self.dataset.bad_rows)
+        preparation = Preparation.for_model(self.model, labels, self.dataset.bad_rows)
         self.placement = Placement(preparation, self.devices)
         self.step = self.make_step(rules, preparation.signature())
 
