@@ -17,6 +17,24 @@ from easyssl.registry import register
 _TYPES = ("all", "each", "interaction")
 
 
+@keras.utils.register_keras_serializable(package="easyssl")
+class _SideBySide(keras.initializers.Initializer):
+    """Glorot's uniform initializer for matrices that stand side by side, each by its own size."""
+
+    def __init__(self, widths: list[int]) -> None:
+        self.widths = tuple(widths)
+
+    def __call__(self, shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
+        parts = []
+        for width in self.widths:
+            limit = glorot_limit(shape[0], width)
+            parts.append(keras.initializers.RandomUniform(-limit, limit)((shape[0], width)))
+        return tf.cast(tf.concat(parts, axis=1), dtype or "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        return {"widths": list(self.widths)}
+
+
 @register("BiLinear")
 class BiLinear(keras.layers.Layer):
     """Multiplies all pairs of fields, the first of a pair after a linear map, and applies a dense layer.
@@ -88,18 +106,8 @@ class BiLinear(keras.layers.Layer):
         super().build(input_shape)
 
     def _map(self, name: str, width: int, targets: list[int]) -> keras.layers.Layer:
-        def kernel(shape: Any, dtype: Any = None, **_: Any) -> tf.Tensor:
-            limits = [glorot_limit(width, target) for target in targets]
-            return tf.concat(
-                [
-                    tf.cast(keras.initializers.RandomUniform(-limit, limit)((width, target)), dtype)
-                    for limit, target in zip(limits, targets, strict=True)
-                ],
-                axis=1,
-            )
-
         dense = keras.layers.Dense(
-            sum(targets), kernel_initializer=kernel, dtype=self.dtype_policy, name=name
+            sum(targets), kernel_initializer=_SideBySide(targets), dtype=self.dtype_policy, name=name
         )
         build_sublayer(dense, (None, width))
         return dense

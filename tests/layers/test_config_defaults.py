@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import easyssl.layers
-from easyssl.config.messages import message_class
+from easyssl.config.messages import message_class, option_extension
 
 pytestmark = pytest.mark.both_keras
 
+NO_EFFECT = option_extension("no_effect")
 PAIRS = {
     "MLP": "MLP",
     "BST": "BSTEncoder",
@@ -17,12 +18,18 @@ PAIRS = {
     "SeqAugmentOps": "SequenceAugment",
 }
 PAIRS |= {"AuxiliaryLoss": "AuxiliaryLoss"}
+PAIRS |= {"FM": "FM", "CIN": "CIN", "SENet": "SENet", "BiLinear": "Bilinear", "FiBiNet": "FiBiNet"}
+PAIRS |= {"MaskBlock": "MaskBlock", "MaskNet": "MaskNet", "Gate": "WeightedGate", "Highway": "HighWayTower"}
+PAIRS |= {"PPNet": "PPNet", "PeriodicEmbedding": "PeriodicEmbedding"}
+PAIRS |= {"AutoDisEmbedding": "AutoDisEmbedding", "NaryDisEmbedding": "NaryDisEmbedding"}
 
 
 @pytest.mark.parametrize(("layer", "message"), PAIRS.items())
 def test_constructor_defaults_are_the_config_defaults(layer, message):
     parameters = inspect.signature(getattr(easyssl.layers, layer).__init__).parameters
     for field in message_class(message).DESCRIPTOR.fields:
+        if field.GetOptions().Extensions[NO_EFFECT]:
+            continue
         assert field.name in parameters, f"{layer} does not take '{field.name}'"
         default = parameters[field.name].default
         if field.has_default_value:
