@@ -48,7 +48,7 @@ class Evaluator:
         self.metrics = list(metrics)
         self.max_batches = max_batches
         self.prefetch = prefetch
-        self._preparation = Preparation(model.transform, labels, getattr(dataset, "bad_rows", None))
+        self._preparation = Preparation.for_model(model, labels, getattr(dataset, "bad_rows", None))
         self._compiled: Any = None
 
     @classmethod
@@ -99,8 +99,8 @@ class Evaluator:
             for batch in batches:
                 predictions, losses = self._predict(batch)
                 for metric in self.metrics:
-                    label = batch.labels[getattr(metric, "label", None) or self.model.label_names[0]]
-                    metric.update(label.numpy(), predictions, columns=batch.raw.columns)
+                    weights = batch.weights.numpy() if metric.weighted and batch.weights is not None else None
+                    metric.update(self._label(metric, batch), predictions, weights, batch.raw.columns)
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + value * batch.rows
                 rows += batch.rows
@@ -110,6 +110,11 @@ class Evaluator:
             if not math.isfinite(value):
                 raise TrainingError(f"evaluation: {name} is {value}, expected a finite number")
         return results
+
+    def _label(self, metric: Any, batch: Batch) -> np.ndarray:
+        names = [getattr(metric, "label", None), *self.model.label_names]
+        name = next((name for name in names if name), None)
+        return np.ones(batch.rows, np.float32) if name is None else batch.labels[name].numpy()
 
     def _predict(self, batch: Batch) -> tuple[dict[str, np.ndarray], dict[str, float]]:
         if self._compiled is None:
@@ -145,7 +150,7 @@ def predict(
     Raises:
         DataError: If a row cannot be read.
     """
-    preparation = Preparation(model.transform, labels=None)
+    preparation = Preparation.for_model(model, labels=None)
     compiled = predict_function(model, preparation.signature())
     with Prefetcher(dataset.batches(), preparation, prefetch) as batches:
         for batch in batches:
