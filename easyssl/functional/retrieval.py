@@ -87,18 +87,25 @@ def rank_items(
             raise ValueError(f"`{name}` must be at least 1. Received: {value}")
     queries, items = (tf.stop_gradient(_exact(x, similarity)) for x in (queries, items))
     total, users = size_of(items), tf.shape(queries)[0]
+    # One more coordinate: 1 in each query, the bias in each item, and -inf in what fills up the last chunk.
     bias = tf.zeros([total], tf.float64) if bias is None else tf.cast(bias, tf.float64)
+    queries = tf.concat([queries, tf.ones_like(queries[..., :1])], axis=-1)
+    items = tf.concat([items, bias[:, None]], axis=1)
     targets = tf.zeros([users, 0], tf.int32) if targets is None else tf.cast(targets, tf.int32)
     targets = targets[:, None] if targets.shape.rank == 1 else targets
     excluded = tf.zeros([users, 0], tf.int32) if excluded is None else tf.cast(excluded, tf.int32)
 
     wanted = (targets >= 0) & (targets < total)
     rows = tf.where(wanted, targets, 0)
-    goals = _score_own(queries, tf.gather(items, rows)) + tf.gather(bias, rows)
-    goals = tf.where(wanted, tf.cast(goals, tf.float32), _NEVER)
+    goals = tf.cast(_score_own(queries, tf.gather(items, rows)), tf.float32)
+    goals = tf.where(wanted, goals, _NEVER)
 
     count, size = balanced(total, chunk_items)
-    vectors, shifts = chunks_of(items, count, size), chunks_of(bias, count, size, fill=_NEVER)
+    nothing = tf.one_hot(size_of(items, 1) - 1, size_of(items, 1), _NEVER, 0.0, dtype=tf.float64)
+    filler = tf.tile(nothing[None], [count * size - total, 1])
+    vectors = chunks_of(tf.concat([items, filler], axis=0), count, size)
+    # One more place in each chunk, for what belongs into other chunks.
+    vectors = tf.concat([vectors, tf.tile(nothing[None, None], [count, 1, 1])], axis=1)
     # What is put into a chunk: -inf for excluded items, and then for targets the very score they are
     # compared with.
     changed = tf.concat([excluded, tf.where(wanted, targets, -1)], axis=1)
@@ -107,28 +114,24 @@ def rank_items(
 
     def step(i: tf.Tensor, beating: tf.Tensor, ids: tf.Tensor, scores: tf.Tensor) -> tuple:
         first = i * size
-        found = tf.cast(_score_all(queries, vectors[i]) + shifts[i], tf.float32)
-        # One more column takes what belongs into other chunks.
-        found = tf.concat([found, tf.fill([users, 1], _NEVER)], axis=1)
-        place = changed - first
-        place = tf.where((changed >= 0) & (place >= 0) & (place < size), place, size)
+        found = tf.cast(_score_all(queries, vectors[i]), tf.float32)
+        here = (changed >= first) & (changed < first + size)
+        place, value = tf.where(here, changed - first, size), tf.where(here, values, _NEVER)
         for part in (slice(0, size_of(excluded, 1)), slice(size_of(excluded, 1), None)):
             index = tf.stack([row[:, part], place[:, part]], axis=-1)
-            found = tf.tensor_scatter_nd_update(found, index, values[:, part])
-        found = tf.where(tf.range(size + 1) < size, found, _NEVER)
+            found = tf.tensor_scatter_nd_update(found, index, value[:, part])
 
         def as_good(goal: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(tf.cast(~(found < goal[:, None]), tf.int32), axis=1)
 
-        goals_first = tf.transpose(goals)
-        here = tf.map_fn(as_good, goals_first, fn_output_signature=tf.int32, parallel_iterations=1)
-        here = tf.reshape(tf.transpose(here), tf.shape(targets))
+        counts = tf.map_fn(as_good, tf.transpose(goals), fn_output_signature=tf.int32, parallel_iterations=1)
+        counts = tf.reshape(tf.transpose(counts), tf.shape(targets))
         new_scores, new_ids = _best(found, k)
         new_ids = tf.where(new_scores == _NEVER, -1, new_ids + first)
         # Earlier items stand first, and so come first among equals.
         scores, order = _best(tf.concat([scores, new_scores], axis=1), k)
         ids = tf.gather(tf.concat([ids, new_ids], axis=1), order, batch_dims=1)
-        return i + 1, beating + here, ids, scores
+        return i + 1, beating + counts, ids, scores
 
     _, beating, ids, scores = tf.while_loop(
         lambda i, *_: i < count,

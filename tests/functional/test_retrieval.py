@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from easyssl.functional import retrieval
 from easyssl.functional.retrieval import rank_items
+from easyssl.metrics import RetrievalMetrics
 
 pytestmark = pytest.mark.both_keras
 
@@ -96,6 +97,21 @@ def test_no_size_of_chunk_or_batch_changes_anything(seed, chunk, batch):
     for name in whole._fields:
         joined = np.concatenate([getattr(part, name) for part in parts])
         np.testing.assert_array_equal(joined, getattr(whole, name))
+
+
+@pytest.mark.parametrize("interests", [None, 2])
+def test_metrics_of_a_whole_evaluation_for_every_size_of_batch_and_chunk(interests):
+    queries, items, targets, excluded = example(11, interests=interests, coarse=False)
+    expected = None
+    for batch, chunk in ((USERS, ITEMS), (2, 7), (1, 10)):
+        metrics = RetrievalMetrics([1, 5, 10], ITEMS, history_edges=[2, 4], item_counts=np.arange(ITEMS) % 7)
+        for a in range(0, USERS, batch):
+            q, t, e = (x[a : a + batch] for x in (queries, targets, excluded))
+            found = rank_items(q, items, t, k=10, excluded=e, chunk_items=chunk)
+            metrics.update(found.ranks.numpy(), t, found.ids.numpy(), (e >= 0).sum(axis=1))
+        expected = metrics.result() if expected is None else expected
+        assert metrics.result() == expected
+    assert expected["users"] > 0 and 0 < expected["ndcg@10"] < 1
 
 
 def test_bias_takes_part_and_takes_out():
