@@ -159,7 +159,7 @@ def _read_attributes(path: pathlib.Path) -> _ItemTable:
             raise DataError(f"{path}: is no JSON: {error}") from error
     if not isinstance(found, dict):
         raise DataError(f"{path}: expected an object of item id -> list of attribute ids")
-    rows = {}
+    rows: dict[int, tuple[str, ...]] = {}
     for item, attributes in found.items():
         _check_id(item, str(path))
         known = isinstance(attributes, list) and all(type(a) is int for a in attributes)
