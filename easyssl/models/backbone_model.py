@@ -170,7 +170,7 @@ class BackboneModel(keras.Model):
         self._check_shapes({})
 
     def _check_shapes(self, rows: Mapping[str, int]) -> None:
-        """Computes all losses of a graph without data; numbers of rows by feature that are not open."""
+        """Predicts in a graph without data; `rows` tells the number of rows of what is not to be open."""
         transform = self.transform  # made here: what it holds must outlive the graph below
         # A graph that is thrown away: layers create their variables outside of it, and its shapes have the
         # unknown dimensions that a batch would hide.
@@ -180,8 +180,8 @@ class BackboneModel(keras.Model):
                 for name, spec in transform.signature().items()
             }
             features = transform(columns)
-            for name, number in rows.items():
-                features[name] = tf.ensure_shape(features[name], [number, *features[name].shape[1:]])
+            for name in features.keys() & rows.keys():
+                features[name] = tf.ensure_shape(features[name], [rows[name], *features[name].shape[1:]])
             self._trace(lambda: self._forward(features))
 
     @tf.autograph.experimental.do_not_convert

@@ -53,6 +53,7 @@ COLUMNS = (
     "tag_brand_list",
     "price",
 )
+ITEM_COLUMNS = ("adgroup_id", "cate_id", "campaign_id", "customer", "brand", "price")
 HISTORY = 50
 CLICK_RATE = 0.4  # the public samples are resampled to about as many clicks
 
@@ -64,7 +65,9 @@ _ROWS_AT_ONCE = 10_000
 def generate_taobao(
     out: str | os.PathLike[str], *, rows: int = 50_000, test_rows: int | None = None, seed: int = 2020
 ) -> Prepared:
-    """Writes `train.csv`, `test.csv` (the rows that come last in time) and `about.json`.
+    """Writes `train.csv`, `test.csv` (the rows that come last in time), `items.tsv` and `about.json`.
+
+    `items.tsv` is an item file for negative samplers: every ad, weighted by its number of training rows.
 
     Args:
         out: Folder; created if absent. Files of the same names are replaced.
@@ -91,6 +94,7 @@ def generate_taobao(
     written = {
         "train.csv": write_lines(folder / "train.csv", table.lines(0, rows)),
         "test.csv": write_lines(folder / "test.csv", table.lines(rows, total)),
+        "items.tsv": write_lines(folder / "items.tsv", table.items(rows)) - 1,
     }
     best = AUC()
     best.update(table.click[rows:], {"probs": table.probability[rows:]})
@@ -123,6 +127,16 @@ class Impressions:
         """Yields the rows `start` to `stop` as lines of the file."""
         for first in range(start, stop, _ROWS_AT_ONCE):
             yield from self._lines(first, min(first + _ROWS_AT_ONCE, stop))
+
+    def items(self, rows: int) -> Iterator[str]:
+        """Yields the lines of an item file of all ads, weighted by how many of the first `rows` they have."""
+        _, first, place = np.unique(self.columns["adgroup_id"], return_index=True, return_inverse=True)
+        counts = np.bincount(place[:rows], minlength=len(first))
+        yield "id:int64\tweight:float\tfeature:string\n"
+        cells = [self.columns[name][first].tolist() for name in ITEM_COLUMNS[:-1]]
+        prices = self.columns["price"][first].tolist()
+        for count, price, plain in zip(counts, prices, zip(*cells, strict=True), strict=True):
+            yield f"{plain[0]}\t{count}\t{':'.join(map(str, plain))}:{price:.2f}\n"
 
     def _lines(self, start: int, stop: int) -> Iterator[str]:
         cells = [self.columns[name][start:stop].tolist() for name in COLUMNS[1:16]]

@@ -1,5 +1,6 @@
 """The generated clicks: format, reproducibility, and that the stated probabilities are the true ones."""
 
+import collections
 import csv
 import json
 
@@ -10,8 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import OneHotEncoder
 
+from easyssl.data.item_file import read_items
 from easyssl.data.prepare import generate_taobao
-from easyssl.data.prepare.taobao import CLICK_RATE, COLUMNS, HISTORY, simulate
+from easyssl.data.prepare.taobao import CLICK_RATE, COLUMNS, HISTORY, ITEM_COLUMNS, simulate
+from easyssl.data.rows import Column
 from easyssl.errors import DataError
 
 REAL = "taobao_alimama_sample/taobao_dmr_500.csv"
@@ -28,8 +31,8 @@ def read(path):
 
 
 def test_files_and_facts(made):
-    assert dict(made.rows) == {"train.csv": 3000, "test.csv": 700}
-    assert sorted(p.name for p in made.folder.iterdir()) == ["about.json", "test.csv", "train.csv"]
+    assert dict(made.rows) == {"train.csv": 3000, "test.csv": 700, "items.tsv": 120}
+    assert sorted(p.name for p in made.folder.iterdir()) == ["about.json", "items.tsv", "test.csv", "train.csv"]
     about = json.loads((made.folder / "about.json").read_text())
     assert about["rows"] == dict(made.rows)
     assert about["best_reachable_auc"] == made.facts["best_reachable_auc"]
@@ -100,7 +103,7 @@ def test_a_history_only_grows_at_its_end():
 def test_the_same_arguments_give_the_same_files(made, tmp_path):
     again = generate_taobao(tmp_path / "a", rows=3000, test_rows=700)
     other = generate_taobao(tmp_path / "b", rows=3000, test_rows=700, seed=1)
-    for name in ("train.csv", "test.csv", "about.json"):
+    for name in ("train.csv", "test.csv", "items.tsv", "about.json"):
         assert (again.folder / name).read_bytes() == (made.folder / name).read_bytes()
         assert (other.folder / name).read_bytes() != (made.folder / name).read_bytes()
 
@@ -156,7 +159,18 @@ def test_options_out_of_range_are_refused(tmp_path, options):
 
 
 def test_one_row_is_enough(tmp_path):
-    assert dict(generate_taobao(tmp_path, rows=1).rows) == {"train.csv": 1, "test.csv": 1}
+    assert dict(generate_taobao(tmp_path, rows=1).rows) == {"train.csv": 1, "test.csv": 1, "items.tsv": 2}
+
+
+def test_the_item_file_holds_every_ad_as_the_rows_do(made):
+    read_of = {"train": read(made.folder / "train.csv"), "test": read(made.folder / "test.csv")}
+    columns = [Column(name) for name in ITEM_COLUMNS]
+    items = read_items(str(made.folder / "items.tsv"), Column("adgroup_id"), columns)
+    seen = collections.Counter(row["adgroup_id"] for row in read_of["train"])
+    for row in [*read_of["train"], *read_of["test"]]:
+        place = items.places[row["adgroup_id"].encode()]
+        assert [items.columns[name][place].decode() for name in ITEM_COLUMNS] == [row[n] for n in ITEM_COLUMNS]
+        assert items.weights[place] == seen[row["adgroup_id"]]
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
