@@ -10,7 +10,7 @@ from tensorflow import keras
 from easyssl.functional.initial import glorot_limit
 from easyssl.functional.numbers import soft_bins
 from easyssl.layers.building import check_positive
-from easyssl.layers.number_outputs import float32_weight, number_outputs, numbers_shape
+from easyssl.layers.number_outputs import float32_weight, num_features, number_outputs
 from easyssl.registry import register
 
 
@@ -75,7 +75,7 @@ class AutoDisEmbedding(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the slopes, the mixing matrices and the embeddings of the bins."""
-        _, count = numbers_shape(self, input_shape)
+        count = num_features(self, input_shape)
         bins, dim = self.num_bins, self.embedding_dim
         self.slopes = self._weight("slopes", (count, bins), glorot_limit(1, bins))
         self.mixing = self._weight("mixing", (count, bins, bins), glorot_limit(bins, bins))

@@ -11,7 +11,7 @@ from easyssl.errors import nearest
 from easyssl.functional.field_interaction import pair_products, pairs
 from easyssl.functional.initial import glorot_limit
 from easyssl.layers.building import build_sublayer, check_positive
-from easyssl.layers.field_inputs import equal_field_shapes, field_list, field_shapes
+from easyssl.layers.field_inputs import equal_field_widths, field_list, field_widths
 from easyssl.registry import register
 
 _TYPES = ("all", "each", "interaction")
@@ -89,11 +89,10 @@ class BiLinear(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the matrices, their biases and the dense layer."""
-        check = field_shapes if self.type == "interaction" else equal_field_shapes
-        shapes = check(self, input_shape)
-        if len(shapes) < 2:
-            raise ValueError(f"BiLinear '{self.name}' needs at least two fields. Received shapes: {shapes}")
-        widths = [int(shape[1]) for shape in shapes]
+        check = field_widths if self.type == "interaction" else equal_field_widths
+        widths = check(self, input_shape)
+        if len(widths) < 2:
+            raise ValueError(f"BiLinear '{self.name}' needs at least two fields. Received widths: {widths}")
         if self.type == "interaction":
             # The matrices of one first field stand side by side, and are applied by one product.
             self.maps = [self._map(f"map_{i}", widths[i], widths[i + 1 :]) for i in range(len(widths) - 1)]
@@ -102,7 +101,7 @@ class BiLinear(keras.layers.Layer):
         else:
             self.maps = [self._map("map", widths[0], widths[:1])]
         joined = [1 if self.use_plus else widths[j] for _, j in pairs(len(widths))]
-        build_sublayer(self.dense, (shapes[0][0], sum(joined)))
+        build_sublayer(self.dense, (None, sum(joined)))
         super().build(input_shape)
 
     def _map(self, name: str, width: int, targets: list[int]) -> keras.layers.Layer:

@@ -68,12 +68,12 @@ def fit_together(*dims: int | None) -> bool:
     return len(set(dims) - {None}) <= 1
 
 
-def build_sublayer(layer: Any, shape: Shape) -> None:
+def build_sublayer(layer: Any, shape: Shape | list[Shape]) -> None:
     """Builds a sublayer inside its parent's `build`, so that its weights exist and carry its name.
 
     Args:
         layer: The sublayer.
-        shape: Its input shape.
+        shape: Its input shape, or those of its inputs.
     """
     with tf.name_scope(layer.name):  # Keras 3 opens its own scope; tf_keras only does so in `__call__`
         layer.build(shape)

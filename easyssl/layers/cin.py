@@ -9,7 +9,7 @@ from tensorflow import keras
 
 from easyssl.functional.field_interaction import compressed_interaction
 from easyssl.layers.building import check_positive
-from easyssl.layers.field_inputs import equal_field_shapes, stacked_fields
+from easyssl.layers.field_inputs import equal_field_widths, stacked_fields
 from easyssl.registry import register
 
 
@@ -52,7 +52,7 @@ class CIN(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates a kernel and a bias for each layer."""
-        count = len(equal_field_shapes(self, input_shape))
+        count = len(equal_field_widths(self, input_shape))
         self.kernels, self.biases = [], []
         before = count
         for index, size in enumerate(self.hidden_feature_sizes):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.functional.field_interaction import dot_products
-from easyssl.layers.field_inputs import equal_field_shapes, stacked_fields
+from easyssl.layers.field_inputs import equal_field_widths, stacked_fields
 from easyssl.registry import register
 
 
@@ -47,7 +47,7 @@ class DotInteraction(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Checks that there are fields of one width."""
-        equal_field_shapes(self, input_shape)
+        equal_field_widths(self, input_shape)
         super().build(input_shape)
 
     def call(self, inputs: Any) -> tf.Tensor:

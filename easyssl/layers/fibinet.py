@@ -9,7 +9,7 @@ from tensorflow import keras
 
 from easyssl.layers.bilinear import BiLinear
 from easyssl.layers.building import build_sublayer
-from easyssl.layers.field_inputs import field_shapes
+from easyssl.layers.field_inputs import field_widths
 from easyssl.layers.mlp import MLP
 from easyssl.layers.nested import nested_config, nested_layer
 from easyssl.layers.senet import SENet
@@ -65,14 +65,13 @@ class FiBiNet(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the weights of the parts."""
-        shapes = field_shapes(self, input_shape)
+        width = sum(field_widths(self, input_shape))
         build_sublayer(self.senet, input_shape)
-        width = sum(int(shape[1]) for shape in shapes)
         if self.bilinear is not None:
             build_sublayer(self.bilinear, input_shape)
             width += self.bilinear.num_output_units
         if self.mlp is not None:
-            build_sublayer(self.mlp, (shapes[0][0], width))
+            build_sublayer(self.mlp, (None, width))
         super().build(input_shape)
 
     def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:

@@ -6,10 +6,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from easyssl.layers.building import Shape, fit_together, input_shapes, last_dim
+from easyssl.layers.building import input_shapes, last_dim
 
 
-def field_shapes(layer: Any, input_shape: Any) -> list[Shape]:
+def field_widths(layer: Any, input_shape: Any) -> list[int]:
     """Checks the shapes of fields in a layer's `build`.
 
     Args:
@@ -18,7 +18,7 @@ def field_shapes(layer: Any, input_shape: Any) -> list[Shape]:
             `[batch, num_fields, dim]`.
 
     Returns:
-        The shape of each field, `[batch, dim]`.
+        The width of each field.
 
     Raises:
         ValueError: For other inputs, such as fields that were joined to one matrix.
@@ -28,38 +28,34 @@ def field_shapes(layer: Any, input_shape: Any) -> list[Shape]:
         isinstance(item, list | tuple | tf.TensorShape) for item in input_shape
     )
     if not several and len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][1] is not None:
-        batch, count, dim = shapes[0]
-        shapes = [(batch, dim)] * count
-    elif not several or not shapes or any(len(shape) != 2 for shape in shapes):
+        return [last_dim(shapes[0], layer)] * shapes[0][1]
+    if not several or not shapes or any(len(shape) != 2 for shape in shapes):
         raise ValueError(
             f"{type(layer).__name__} '{layer.name}' takes a list of fields [batch, dim], or one tensor "
             f"[batch, num_fields, dim]. Received shapes: {shapes}"
         )
-    for shape in shapes:
-        last_dim(shape, layer)
-    return shapes
+    return [last_dim(shape, layer) for shape in shapes]
 
 
-def equal_field_shapes(layer: Any, input_shape: Any) -> list[Shape]:
-    """Returns what `field_shapes` does, and checks that all fields have one width.
+def equal_field_widths(layer: Any, input_shape: Any) -> list[int]:
+    """Returns what `field_widths` does, and checks that all fields have one width.
 
     Args:
         layer: The layer, named in the error.
         input_shape: What `build` received.
 
     Returns:
-        The shape of each field, `[batch, dim]`.
+        The width of each field.
 
     Raises:
         ValueError: For other inputs and for fields of different widths.
     """
-    shapes = field_shapes(layer, input_shape)
-    if not fit_together(*(shape[1] for shape in shapes)):
+    widths = field_widths(layer, input_shape)
+    if len(set(widths)) > 1:
         raise ValueError(
-            f"{type(layer).__name__} '{layer.name}' needs fields of one width. "
-            f"Received widths: {[shape[1] for shape in shapes]}"
+            f"{type(layer).__name__} '{layer.name}' needs fields of one width. Received widths: {widths}"
         )
-    return shapes
+    return widths
 
 
 def field_list(inputs: Any) -> list[tf.Tensor]:

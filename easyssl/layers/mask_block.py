@@ -163,7 +163,7 @@ class MaskBlock(keras.layers.Layer):
             hidden = self.projection(hidden)
         net = net if self.input_norm is None else self.input_norm(net)
         masked = net * self.mask_dense(self.aggregation(hidden))
-        if self.output_dense is None:
+        if self.output_dense is None or self.output_norm is None:
             return masked
         return tf.nn.relu(self.output_norm(self.output_dense(masked)))
 

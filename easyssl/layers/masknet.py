@@ -78,7 +78,7 @@ class MaskNet(keras.layers.Layer):
         (shape,) = input_shapes(input_shape)
         if self.norm is not None:
             build_sublayer(self.norm, shape)
-        widths = []
+        widths: list[int] = []
         for block in self.blocks:
             before = widths[-1] if widths and not self.use_parallel else last_dim(shape, self)
             build_sublayer(block, [(*shape[:-1], before), shape])

@@ -10,7 +10,7 @@ from tensorflow import keras
 from easyssl.errors import nearest
 from easyssl.functional.numbers import digits, num_digits, whole_numbers
 from easyssl.layers.building import check_positive
-from easyssl.layers.number_outputs import float32_weight, joined, number_outputs, numbers_shape
+from easyssl.layers.number_outputs import float32_weight, joined, num_features, number_outputs
 from easyssl.registry import register
 
 _POOLINGS = ("sum", "mean")
@@ -94,8 +94,7 @@ class NaryDisEmbedding(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates a table with the rows of all features for each replica."""
-        _, count = numbers_shape(self, input_shape)
-        shape = (count * self._rows, self.embedding_dim)
+        shape = (num_features(self, input_shape) * self._rows, self.embedding_dim)
         self.tables = [
             float32_weight(self, f"table_{index}", shape, keras.initializers.RandomUniform(-0.05, 0.05))
             for index in range(self.num_replicas)

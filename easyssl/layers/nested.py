@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from tensorflow import keras
+
 from easyssl.errors import nearest
 
 _OF_KERAS = frozenset({"name", "dtype", "trainable", "autocast", "kernel_regularizer"})
 
-L = TypeVar("L")
+L = TypeVar("L", bound=keras.layers.Layer)
 
 
 def nested_layer(

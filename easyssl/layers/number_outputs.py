@@ -7,10 +7,10 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.layers.building import Shape, input_shapes, last_dim
+from easyssl.layers.building import input_shapes, last_dim
 
 
-def numbers_shape(layer: Any, input_shape: Any) -> Shape:
+def num_features(layer: Any, input_shape: Any) -> int:
     """Checks the shape of the numbers in a layer's `build`.
 
     Args:
@@ -18,7 +18,7 @@ def numbers_shape(layer: Any, input_shape: Any) -> Shape:
         input_shape: What `build` received.
 
     Returns:
-        `[batch, num_features]`.
+        The number of columns.
 
     Raises:
         ValueError: For anything but one matrix with a known number of columns.
@@ -29,8 +29,7 @@ def numbers_shape(layer: Any, input_shape: Any) -> Shape:
             f"{type(layer).__name__} '{layer.name}' takes numbers [batch, num_features]. "
             f"Received shapes: {shapes}"
         )
-    last_dim(shapes[0], layer)
-    return shapes[0]
+    return last_dim(shapes[0], layer)
 
 
 def float32_weight(layer: Any, name: str, shape: tuple[int, ...], initializer: Any) -> Any:

@@ -12,7 +12,7 @@ from easyssl.functional.initial import glorot_limit
 from easyssl.functional.numbers import waves
 from easyssl.layers.building import build_sublayer, check_positive
 from easyssl.layers.dice import Dice
-from easyssl.layers.number_outputs import float32_weight, number_outputs, numbers_shape
+from easyssl.layers.number_outputs import float32_weight, num_features, number_outputs
 from easyssl.registry import register
 
 
@@ -84,7 +84,7 @@ class PeriodicEmbedding(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the frequencies and the dense layers."""
-        batch, count = numbers_shape(self, input_shape)
+        count = num_features(self, input_shape)
         dim = self.embedding_dim
         normal = keras.initializers.RandomNormal(stddev=self.sigma)
         self.coefficients = float32_weight(self, "coefficients", (count, dim // 2), normal)
@@ -94,7 +94,7 @@ class PeriodicEmbedding(keras.layers.Layer):
             self.kernel = self.add_weight(name="kernel", shape=(count, dim, dim), initializer=uniform)
             self.bias = self.add_weight(name="bias", shape=(count, dim), initializer="zeros")
         if self.dice is not None:
-            build_sublayer(self.dice, (batch, count, dim))
+            build_sublayer(self.dice, (None, count, dim))
         super().build(input_shape)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> Any:

@@ -9,7 +9,7 @@ from tensorflow import keras
 
 from easyssl.functional.field_interaction import squeeze_fields
 from easyssl.layers.building import build_sublayer, check_positive
-from easyssl.layers.field_inputs import field_list, field_shapes
+from easyssl.layers.field_inputs import field_list, field_widths
 from easyssl.layers.layer_norm import LayerNorm
 from easyssl.registry import register
 
@@ -71,8 +71,7 @@ class SENet(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the two dense layers and the normalisation."""
-        shapes = field_shapes(self, input_shape)
-        batch, widths = shapes[0][0], [int(shape[1]) for shape in shapes]
+        widths = field_widths(self, input_shape)
         for index, width in enumerate(widths):
             if width % self.num_squeeze_group:
                 raise ValueError(
@@ -83,10 +82,10 @@ class SENet(keras.layers.Layer):
         hidden = max(1, summary // self.reduction_ratio)
         self.reduce = self._dense(hidden, "relu", "he_normal", "reduce")
         self.excite = self._dense(sum(widths), None, "glorot_normal", "excite")
-        build_sublayer(self.reduce, (batch, summary))
-        build_sublayer(self.excite, (batch, hidden))
+        build_sublayer(self.reduce, (None, summary))
+        build_sublayer(self.excite, (None, hidden))
         if self.norm is not None:
-            build_sublayer(self.norm, (batch, sum(widths)))
+            build_sublayer(self.norm, (None, sum(widths)))
         super().build(input_shape)
 
     def _dense(self, units: int, activation: str | None, initializer: str, name: str) -> keras.layers.Layer:

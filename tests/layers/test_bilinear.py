@@ -22,7 +22,9 @@ def reference(layer, fields):
             if layer.type == "interaction":
                 first = sum(f.shape[1] for f in fields[i + 1 : j])
                 part = slice(first, first + fields[j].shape[1])
-                kernel, bias = (oracle.array(w)[..., part] for w in (layer.maps[i].kernel, layer.maps[i].bias))
+                kernel, bias = (
+                    oracle.array(w)[..., part] for w in (layer.maps[i].kernel, layer.maps[i].bias)
+                )
             else:
                 chosen = layer.maps[i if layer.type == "each" else 0]
                 kernel, bias = oracle.array(chosen.kernel), oracle.array(chosen.bias)

@@ -57,7 +57,9 @@ def test_one_field():
     np.testing.assert_allclose(layer(X[:, :1]), reference(layer, X[:, :1]), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("sizes", "message"), [([], "at least one layer"), ([4, 0], "hidden_feature_sizes=0")])
+@pytest.mark.parametrize(
+    ("sizes", "message"), [([], "at least one layer"), ([4, 0], "hidden_feature_sizes=0")]
+)
 def test_bad_arguments_are_refused(sizes, message):
     with pytest.raises(ValueError, match=message):
         CIN(sizes)

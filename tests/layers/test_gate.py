@@ -70,7 +70,10 @@ def test_inputs_that_do_not_fit_are_refused(inputs, message):
         ({"weight_index": -1}, "weight_index=-1"),
         ({"weight_index": 4}, "at index 4"),
         ({"mlp": {}}, "`mlp` needs the parameter 'hidden_units'"),
-        ({"mlp": {"hidden_units": [2], "use_bnn": False}}, "`mlp` has no parameter 'use_bnn'; did you mean 'use_bn'"),
+        (
+            {"mlp": {"hidden_units": [2], "use_bnn": False}},
+            "`mlp` has no parameter 'use_bnn'; did you mean 'use_bn'",
+        ),
         ({"mlp": {"hidden_units": []}}, "at least one layer"),
     ],
 )

@@ -11,7 +11,13 @@ pytestmark = pytest.mark.both_keras
 RNG = np.random.default_rng(0)
 NET = RNG.normal(size=(3, 4)).astype("float32")
 MASK = RNG.normal(size=(3, 7)).astype("float32")
-ALL = {"reduction_factor": 0.5, "aggregation_size": 99, "output_size": 5, "input_layer_norm": True, "projection_dim": 2}
+ALL = {
+    "reduction_factor": 0.5,
+    "aggregation_size": 99,
+    "output_size": 5,
+    "input_layer_norm": True,
+    "projection_dim": 2,
+}
 
 
 def reference(layer, net, mask):

@@ -75,7 +75,10 @@ def test_the_regularizer_reaches_blocks_and_mlp():
     ("kwargs", "message"),
     [
         ({"mask_blocks": []}, "at least one block"),
-        ({"mask_blocks": [{"aggregation_size": 2}, {"size": 2}]}, r"`mask_blocks\[1\]` has no parameter 'size'"),
+        (
+            {"mask_blocks": [{"aggregation_size": 2}, {"size": 2}]},
+            r"`mask_blocks\[1\]` has no parameter 'size'",
+        ),
         ({"mask_blocks": [{}]}, "set `reduction_factor` or"),
     ],
 )

@@ -114,7 +114,11 @@ def test_the_regularizer_reaches_the_mlp_only():
     ("kwargs", "inputs", "message"),
     [
         ({"mode": "lasy"}, [X, SEEN], "did you mean 'lazy'"),
-        ({"gate_params": {"output_dim": 3}}, [X, SEEN], "must be the width of the input, 4. Received: output_dim=3"),
+        (
+            {"gate_params": {"output_dim": 3}},
+            [X, SEEN],
+            "must be the width of the input, 4. Received: output_dim=3",
+        ),
         ({"gate_params": {"hidden": 3}}, [X, SEEN], "`gate_params` has no parameter 'hidden'"),
         ({}, X, "takes two inputs"),
     ],

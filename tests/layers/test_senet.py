@@ -64,7 +64,11 @@ def test_values_and_number_of_parameters(kwargs, fields):
 @pytest.mark.parametrize(
     ("kwargs", "inputs", "message"),
     [
-        ({"num_squeeze_group": 4}, FIELDS, r"num_squeeze_group=4 does not divide the width of field 1.*\[4, 6, 2\]"),
+        (
+            {"num_squeeze_group": 4},
+            FIELDS,
+            r"num_squeeze_group=4 does not divide the width of field 1.*\[4, 6, 2\]",
+        ),
         ({}, tf.zeros([3, 8]), "takes a list of fields"),
         ({"reduction_ratio": 0}, FIELDS, "reduction_ratio=0"),
         ({"num_squeeze_group": 0}, FIELDS, "num_squeeze_group=0"),

@@ -1,0 +1,112 @@
+"""What layers of EasyRec get from a config, where that is more than the values it sets."""
+
+import pytest
+from plans import block, group, plan_of, refused
+from tensorflow import keras
+
+from easyssl.backbone.instantiate import make_layer
+from easyssl.backbone.plan_types import LayerPlan
+from easyssl.config.messages import message_class
+from easyssl.layers.gate_nn import GateNN
+
+MASK_BLOCK = {"aggregation_size": 4}
+MLP = {"hidden_units": [4]}
+
+
+def planned(layer):
+    (found,) = plan_of(block("a", group("user"), layer=f"keras_layer {{ {layer} }}")).main.block("a").layers
+    return found.kwargs
+
+
+def struct(**values):
+    kinds = {str: "string_value: '{}'", list: "list_value {{ values {{ number_value: {} }} }}"}
+    fields = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            written = f"struct_value {{ {struct(**value)} }}"
+        else:
+            written = kinds[type(value)].format(*value if isinstance(value, list) else (value,))
+        fields.append(f"fields {{ key: '{key}' value {{ {written} }} }}")
+    return " ".join(fields)
+
+
+def test_ppnet_has_a_default_mode_for_each_kind_of_parameters():
+    assert planned("class_name: 'PPNet' ppnet { mlp { hidden_units: 4 } }") == {"mlp": MLP}
+    found = planned(f"class_name: 'PPNet' st_params {{ {struct(mlp=MLP)} }}")
+    assert found == {"mlp": MLP, "mode": "lazy"}
+    found = planned(f"class_name: 'PPNet' st_params {{ {struct(mlp=MLP, mode='eager')} }}")
+    assert found == {"mlp": MLP, "mode": "eager"}
+
+
+def test_gates_of_ppnet_have_the_defaults_of_their_message():
+    for field in message_class("GateNN").DESCRIPTOR.fields:
+        if field.name != "output_dim":
+            told = field.default_value if field.has_default_value else None
+            assert GateNN(3).get_config()[field.name] == told
+
+
+def test_nested_messages_are_dicts_of_what_is_set():
+    text = "mask_blocks { aggregation_size: 4 } mask_blocks { reduction_factor: 0.1 } mlp { hidden_units: 4 }"
+    assert planned(f"class_name: 'MaskNet' masknet {{ {text} }}") == {
+        "mask_blocks": [MASK_BLOCK, {"reduction_factor": 0.1}],
+        "mlp": MLP,
+    }
+    assert planned("class_name: 'FiBiNet' fibinet { senet {} }") == {"senet": {}}
+
+
+def test_fields_without_effect_are_left_out():
+    assert planned("class_name: 'FM' fm { l2_regularization: 0.5 }") == {}
+    assert planned("class_name: 'Highway' highway { input: 'user' emb_size: 8 }") == {"emb_size": 8}
+
+
+@pytest.mark.parametrize(
+    ("layer", "path", "words"),
+    [
+        ("class_name: 'BiLinear' bilinear { type: 'eech' }", "bilinear", "did you mean 'each'"),
+        (
+            "class_name: 'BiLinear' bilinear { type: 'all' }",
+            "bilinear",
+            "needs the parameter 'num_output_units'",
+        ),
+        ("class_name: 'PPNet' ppnet { mode: 'lazy' }", "ppnet", "needs the parameter 'mlp'"),
+        (
+            "class_name: 'NaryDisEmbedding' "
+            "nary_dis_embedding { embedding_dim: 2 carries: 2 inter_ary_pooling: 'sum' }",
+            "nary_dis_embedding",
+            "parameter 'inter_ary_pooling' of NaryDisEmbedding is 'sum'; valid are 'concat'",
+        ),
+        ("class_name: 'Bilinear' bilinear {}", "class_name", "did you mean 'BiLinear'"),
+    ],
+)
+def test_what_a_layer_does_not_take_is_refused_where_it_stands(layer, path, words):
+    found, text = refused(block("a", group("user"), layer=f"keras_layer {{ {layer} }}"))
+    assert found.startswith(f"blocks[0].keras_layer.{path}") and words in text
+
+
+@pytest.mark.parametrize(
+    ("class_name", "kwargs", "takes"),
+    [
+        ("MLP", MLP, True),
+        ("MaskBlock", MASK_BLOCK, True),
+        ("MaskNet", {"mask_blocks": [MASK_BLOCK]}, True),
+        ("FiBiNet", {"mlp": MLP}, True),
+        ("PPNet", {"mlp": MLP}, True),
+        ("Cross", {}, False),
+        ("CIN", {"hidden_feature_sizes": [2]}, False),
+        ("Gate", {"mlp": MLP}, False),
+        ("SENet", {}, False),
+    ],
+)
+def test_which_layers_the_regularization_of_a_model_reaches(class_name, kwargs, takes):
+    plan = LayerPlan("keras_layer", "a", "blocks[0].keras_layer", class_name, kwargs)
+    layer = make_layer(plan, 0.2, None, lambda path, text: AssertionError(text))
+    regularizer = getattr(layer, "kernel_regularizer", None)
+    assert (regularizer is not None) == takes
+    if takes:
+        assert isinstance(regularizer, keras.regularizers.L2) and float(regularizer.l2) == pytest.approx(0.1)
+
+
+def test_an_own_regularizer_of_a_layer_is_kept():
+    plan = LayerPlan("keras_layer", "a", "blocks[0].keras_layer", "Cross", {"kernel_regularizer": "l1"})
+    layer = make_layer(plan, 0.2, None, lambda path, text: AssertionError(text))
+    assert isinstance(layer.kernel_regularizer, keras.regularizers.L1)
