@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from benchmarks.components import clusters, contrast, encoders, interests, views
 from benchmarks.components.case import Case
-from benchmarks.components.measure import Point, growth, measure_axis, reserve_memory
+from benchmarks.components.measure import Measurement, Point, growth, reserve_memory
 
 CASES = [*views.CASES, *encoders.CASES, *contrast.CASES, *clusters.CASES, *interests.CASES]
 CORES = 2
@@ -60,8 +60,9 @@ def main() -> None:
 def measure_case(case: Case, quick: bool, runs: int) -> list[str]:
     """Measures and prints a case; returns along which sizes memory grows too fast."""
     too_fast = []
+    measurement = Measurement(case, QUICK_RUNS if quick else runs)
     for axis, values in case.axes.items():
-        points = measure_axis(case, axis, values[:2] if quick else values, QUICK_RUNS if quick else runs)
+        points = measurement.along(axis, values[:2] if quick else values)
         if not report(case.name, axis, points):
             too_fast.append(f"{case.name} with {axis}")
     return too_fast

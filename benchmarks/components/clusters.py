@@ -129,10 +129,11 @@ CASES = [
         memory=lambda s: (
             2 * s.batch * (2 * s.batch + s.prototypes) + (4 * s.batch + 2 * s.prototypes) * s.dim
         ),
+        base=Sizes(prototypes=128),
     ),
     Case(
         name="ClusterDistillation",
-        axes={"batch": (1024, 2048, 4096)},
+        axes={"batch": (4096, 8192, 16384)},
         inputs=_students,
         make=_distillation,
         work=lambda s: s.batch * (s.dim + s.prototypes),
@@ -140,11 +141,11 @@ CASES = [
     ),
     Case(
         name="AdversarialClassifier",  # into as many classes as there are prototypes
-        axes={"batch": (1024, 2048, 4096), "prototypes": (16, 32, 64)},
+        axes={"batch": (4096, 8192, 16384), "prototypes": (16, 32, 64)},
         inputs=_labelled,
         make=_adversary,
         work=lambda s: s.batch * s.prototypes * s.dim,
         memory=lambda s: s.batch * (s.dim + 2 * s.prototypes),
-        base=Sizes(batch=2048),
+        base=Sizes(batch=8192, prototypes=32),
     ),
 ]

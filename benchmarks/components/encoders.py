@@ -152,23 +152,23 @@ CASES = [
     *(
         Case(
             name=name,
-            axes={"batch": (32, 64, 128), "seq": (16, 32, 64), "fill": (0.125, 0.25, 0.5, 1.0)},
+            axes={"batch": (32, 64, 128), "seq": (16, 32, 64), "fill": (0.25, 0.5, 1.0)},
             inputs=_sequences,
             make=make,
             work=_work,
             memory=_memory,
-            base=Sizes(batch=128),
+            base=Sizes(batch=64),
         )
         for name, make in (("BST", _bst), ("SASRecEncoder", _sasrec), ("BERT4RecEncoder", _bert4rec))
     ),
     Case(
         name="GRU4RecEncoder",
-        axes={"batch": (64, 128, 256), "seq": (8, 16, 32)},
+        axes={"batch": (128, 256, 512), "seq": (8, 16, 32)},
         inputs=_sequences,
         make=_gru4rec,
         work=lambda s: s.batch * s.seq * 6 * s.dim**2,
         memory=lambda s: s.batch * s.seq * 6 * s.dim + 6 * s.dim**2,
-        base=Sizes(batch=128, seq=16),
+        base=Sizes(batch=256, seq=16),
     ),
     Case(
         name="CaserEncoder",
@@ -177,8 +177,8 @@ CASES = [
         make=_caser,
         work=lambda s: s.batch * s.dim * _HORIZONTAL * _windows(s) * (s.seq + 2) / 3,
         memory=lambda s: (
-            2 * s.batch * (s.seq * s.dim + _windows(s) * _HORIZONTAL) + _windows(s) * s.dim * _HORIZONTAL
+            2 * s.batch * (s.seq * s.dim + _windows(s) * _HORIZONTAL) + s.dim * _HORIZONTAL * s.seq
         ),
-        base=Sizes(batch=128, seq=8),
+        base=Sizes(batch=64, seq=8),
     ),
 ]

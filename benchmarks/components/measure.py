@@ -10,6 +10,7 @@ of the process would not tell: it only grows, as freed memory is kept.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -17,13 +18,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.components.case import Case, Function
+from benchmarks.components.case import Case, Function, Sizes
 
 _DEVICE = "CPU:0"
 _MEGABYTE = 1e6
 _RESERVED = 2**28  # numbers of 8 bytes
-# Sizes that no weight has: one graph serves all of them.
-_SIZES_OF_INPUTS_ALONE = ("batch", "fill")
 
 Step = Callable[[list[tf.Tensor]], np.ndarray]
 
@@ -52,36 +51,60 @@ class Point:
     memory: float
 
 
-def measure_axis(case: Case, axis: str, values: Sequence[float], runs: int) -> list[Point]:
-    """Measures a case while one size grows.
+class Measurement:
+    """Measures a case at any sizes, each of them once.
 
     Args:
         case: The case.
-        axis: The field of `Sizes` that grows.
-        values: Its values.
         runs: How often a step is timed.
-
-    Returns:
-        One point for each value.
-
-    Raises:
-        RuntimeError: If both functions should return the same and do not.
     """
-    points: list[Point] = []
-    steps: list[Step] = []
-    for value in values:
-        sizes = dataclasses.replace(case.base, **{axis: value})
+
+    def __init__(self, case: Case, runs: int) -> None:
+        self.case = case
+        self.runs = runs
+        self._steps: dict[Sizes, list[Step]] = {}
+        # All stay, for the holes that they would leave in the allocator's memory are filled inexactly.
+        self._inputs: list[list[tf.Tensor]] = []
+        gc.collect()
+        self._costs: dict[Sizes, list[Cost]] = {}
+
+    def along(self, axis: str, values: Sequence[float]) -> list[Point]:
+        """Measures while one size grows.
+
+        Args:
+            axis: The field of `Sizes` that grows.
+            values: Its values.
+
+        Returns:
+            One point for each value.
+
+        Raises:
+            RuntimeError: If both functions should return the same and do not.
+        """
+        points = []
+        for value in values:
+            sizes = dataclasses.replace(self.case.base, **{axis: value})
+            if sizes not in self._costs:
+                self._costs[sizes] = self._measure(sizes)
+            work, memory = self.case.work(sizes), self.case.memory(sizes)
+            points.append(Point(value, *self._costs[sizes], work=work, memory=memory))
+        return points
+
+    def _measure(self, sizes: Sizes) -> list[Cost]:
+        case = self.case
         inputs = [tf.constant(array) for array in case.inputs(sizes)]
-        if not steps or axis not in _SIZES_OF_INPUTS_ALONE:
+        self._inputs.append(inputs)
+        # No weight has these sizes: one graph serves all of them.
+        shared = dataclasses.replace(sizes, batch=0, fill=0.0)
+        if shared not in self._steps:
             functions = case.make(sizes)
             functions[0](*inputs)  # builds layers
-            steps = [_step(function, inputs) for function in functions]
+            self._steps[shared] = [_step(function, inputs) for function in functions]
+        steps = self._steps[shared]
         results = [float(step(inputs)) for step in steps]  # traces, and fills caches of kernels
         if case.same and not math.isclose(*results, rel_tol=2e-3, abs_tol=1e-4):
-            raise RuntimeError(f"{case.name} at {axis}={value}: {results[0]}, but plainly {results[1]}")
-        costs = _costs(steps, inputs, runs)
-        points.append(Point(value, *costs, work=case.work(sizes), memory=case.memory(sizes)))
-    return points
+            raise RuntimeError(f"{case.name} at {sizes}: {results[0]}, but plainly {results[1]}")
+        return _costs(steps, inputs, self.runs)
 
 
 def reserve_memory() -> None:
