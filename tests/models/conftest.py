@@ -16,7 +16,7 @@ data_config {
 feature_config {
   features { input_names: 'user' feature_type: IdFeature num_buckets: 20 embedding_dim: 4 }
   features { input_names: 'age' feature_type: RawFeature }
-  features { input_names: 'item' feature_type: IdFeature num_buckets: 50 embedding_dim: 4 }
+  features { input_names: 'item' feature_type: IdFeature hash_bucket_size: 5000 embedding_dim: 4 }
   features { input_names: 'brand' feature_type: IdFeature num_buckets: 10 embedding_dim: 4 }
 }
 """
