@@ -119,7 +119,8 @@ class LayerPlan:
             `<name>_<i>`. Where that would give two layers one name, `names.name_layers` says what they get.
         path: Place in the config of the `keras_layer` or `lambda`.
         class_name: Name in the registry; empty for `"lambda"`.
-        kwargs: Constructor arguments, only those that the config sets.
+        kwargs: Constructor arguments, only those that the config sets and, for a few classes,
+            `config.bind.STRUCT_DEFAULTS`.
         bound: Whether `kwargs` were checked against the constructor. They were not for layers of Keras
             itself, whose signatures need TensorFlow.
         params_path: Place in the config of the parameters.

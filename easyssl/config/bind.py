@@ -16,6 +16,7 @@ from easyssl.config.signatures import ANY, Kind, Parameter, Signature, signature
 from easyssl.errors import ConfigError, nearest
 
 __all__ = [
+    "STRUCT_DEFAULTS",
     "Kind",
     "Parameter",
     "Signature",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import accumulate
 
 import tensorflow as tf
 
@@ -64,35 +64,36 @@ def dot_products(fields: tf.Tensor, self_interaction: bool, keep_square: bool) -
     return tf.gather(products, tf.constant(places, tf.int32), axis=1)
 
 
-def pairs(count: int) -> list[tuple[int, int]]:
-    """Returns the pairs (i, j) with i < j in the order (0, 1), (0, 2), ..., (1, 2), ...
+def pair_products(mapped: tf.Tensor, fields: Sequence[tf.Tensor], inner: bool) -> tf.Tensor:
+    """Returns the products of the pairs (i, j) of fields with i < j.
 
-    Example:
-        >>> pairs(3)
-        [(0, 1), (0, 2), (1, 2)]
-    """
-    return list(combinations(range(count), 2))
-
-
-def pair_products(mapped: Sequence[tf.Tensor], right: Sequence[tf.Tensor], inner: bool) -> tf.Tensor:
-    """Returns the products of pairs, joined.
+    The pairs come in the order (0, 1), (0, 2), ..., (1, 2), ...
 
     Args:
-        mapped: For each pair, its first field mapped to the width of the second, `[batch, dim]`.
-        right: For each pair, its second field, `[batch, dim]`.
+        mapped: For each pair the first field, mapped to the width of the second, joined to
+            `[batch, sum of the widths over pairs]`.
+        fields: `[batch, dim]` each.
         inner: Whether to take inner products instead of elementwise ones.
 
     Returns:
-        `[batch, num_pairs]` for inner products, otherwise `[batch, sum of the widths]`.
+        `[batch, num_pairs]` for inner products, otherwise `[batch, sum of the widths over pairs]`.
+
+    Example:
+        >>> fields = [tf.constant([[2.0, 3.0]]), tf.constant([[4.0, 5.0]])]
+        >>> pair_products(fields[0], fields, True).numpy().tolist()
+        [[23.0]]
     """
-    products = tf.concat(list(mapped), axis=-1) * tf.concat(list(right), axis=-1)
+    widths = [int(field.shape[-1]) for field in fields]
+    joined = tf.concat(list(fields), axis=-1)
+    # As many operations as there are fields, rather than pairs.
+    starts = list(accumulate(widths))[:-1]
+    products = mapped * tf.concat([joined[:, start:] for start in starts], axis=-1)
     if not inner:
         return products
-    widths = [x.shape[-1] for x in right]
     if len(set(widths)) == 1:
-        return tf.reduce_sum(tf.reshape(products, [-1, len(widths), widths[0]]), axis=-1)
-    parts = tf.split(products, widths, axis=-1)
-    return tf.stack([tf.reduce_sum(part, axis=-1) for part in parts], axis=-1)
+        return tf.reduce_sum(tf.reshape(products, [-1, products.shape[-1] // widths[0], widths[0]]), axis=-1)
+    second = [width for first in range(len(widths)) for width in widths[first + 1 :]]
+    return tf.stack([tf.reduce_sum(part, axis=-1) for part in tf.split(products, second, axis=-1)], axis=-1)
 
 
 def compressed_interaction(x: tf.Tensor, first: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:

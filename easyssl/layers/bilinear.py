@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
-from easyssl.functional.field_interaction import pair_products, pairs
+from easyssl.functional.field_interaction import pair_products
 from easyssl.functional.initial import glorot_limit
 from easyssl.layers.building import build_sublayer, check_positive
 from easyssl.layers.field_inputs import equal_field_widths, field_list, field_widths
@@ -100,8 +100,8 @@ class BiLinear(keras.layers.Layer):
             self.maps = [self._map(f"map_{i}", widths[0], widths[:1]) for i in range(len(widths) - 1)]
         else:
             self.maps = [self._map("map", widths[0], widths[:1])]
-        joined = [1 if self.use_plus else widths[j] for _, j in pairs(len(widths))]
-        build_sublayer(self.dense, (None, sum(joined)))
+        products = sum(j if self.use_plus else j * width for j, width in enumerate(widths))
+        build_sublayer(self.dense, (None, products))
         super().build(input_shape)
 
     def _map(self, name: str, width: int, targets: list[int]) -> keras.layers.Layer:
@@ -125,23 +125,18 @@ class BiLinear(keras.layers.Layer):
                 of different widths.
         """
         fields = field_list(inputs)
-        chosen = pairs(len(fields))
-        mapped = self._mapped(fields)
-        left, right = [mapped[pair] for pair in chosen], [fields[j] for _, j in chosen]
-        return self.dense(pair_products(left, right, self.use_plus))
+        return self.dense(pair_products(self._mapped(fields), fields, self.use_plus))
 
-    def _mapped(self, fields: list[tf.Tensor]) -> dict[tuple[int, int], tf.Tensor]:
-        """Returns, for each pair (i, j), the field i after its linear map."""
-        count = len(fields)
+    def _mapped(self, fields: list[tf.Tensor]) -> tf.Tensor:
+        """Returns, for each pair, its first field after its linear map, joined."""
+        last = len(fields) - 1
         if self.type == "interaction":
-            widths = [field.shape[-1] for field in fields]
-            split = [tf.split(self.maps[i](fields[i]), widths[i + 1 :], axis=-1) for i in range(count - 1)]
-            return {(i, j): split[i][j - i - 1] for i, j in pairs(count)}
+            return tf.concat([self.maps[i](fields[i]) for i in range(last)], axis=-1)
         if self.type == "each":
-            mapped = [self.maps[i](fields[i]) for i in range(count - 1)]
+            mapped = [self.maps[i](fields[i]) for i in range(last)]
         else:
             mapped = tf.unstack(self.maps[0](tf.stack(fields[:-1], axis=1)), axis=1)
-        return {(i, j): mapped[i] for i, j in pairs(count)}
+        return tf.concat([tf.tile(x, [1, last - i]) for i, x in enumerate(mapped)], axis=-1)
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """Returns None: the output has no steps."""
