@@ -31,6 +31,7 @@ CASES = [*views.CASES, *encoders.CASES, *contrast.CASES, *clusters.CASES, *inter
 CORES = 2
 QUICK_RUNS = 3
 TIME_TOLERANCE, MEMORY_TOLERANCE = 0.3, 0.2
+TOLERANCE_OF_TWO = 0.5  # of an exponent that only two sizes determine
 
 
 def main() -> None:
@@ -95,7 +96,9 @@ def report(name: str, axis: str, points: list[Point]) -> bool:
             [p.plain.megabytes for p in points],
         )
     )
-    slow, large = seconds > work + TIME_TOLERANCE, megabytes > memory + MEMORY_TOLERANCE
+    few = len(points) < 3
+    slow = seconds > work + (TOLERANCE_OF_TWO if few else TIME_TOLERANCE)
+    large = megabytes > memory + (TOLERANCE_OF_TWO if few else MEMORY_TOLERANCE)
     print(
         f"{'  exponent (formula)':34} | {seconds:5.2f} ({work:.2f}){'!' if slow else ' '}{plain_seconds:5.2f}"
         f"{'':8}| {megabytes:7.2f} ({memory:.2f}){'!' if large else ' '}{plain_megabytes:5.2f}",

@@ -87,3 +87,8 @@ def valid_steps(row_lengths: np.ndarray, seq: int) -> np.ndarray:
 def unit(vectors: tf.Tensor) -> tf.Tensor:
     """Scales vectors to length 1."""
     return vectors / tf.norm(vectors, axis=-1, keepdims=True)
+
+
+def project(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """Multiplies the last axis by a matrix; `@` would form the kernel's gradient once for each row first."""
+    return tf.tensordot(x, tf.convert_to_tensor(kernel), 1)

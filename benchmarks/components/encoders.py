@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from benchmarks.components.case import Arrays, Case, Function, Sizes, lengths, normal
+from benchmarks.components.case import Arrays, Case, Function, Sizes, lengths, normal, project
 from easyssl.functional.activations import activation
 from easyssl.layers import BST, BERT4RecEncoder, CaserEncoder, GRU4RecEncoder, SASRecEncoder
 
@@ -22,7 +22,7 @@ def _sequences(sizes: Sizes) -> Arrays:
 
 
 def _dense(layer: Any, x: tf.Tensor) -> tf.Tensor:
-    return x @ layer.kernel + layer.bias
+    return project(x, layer.kernel) + layer.bias
 
 
 def _norm(layer: Any, x: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.components.case import Arrays, Case, Function, Sizes, lengths, normal, unit, valid_steps
+from benchmarks.components.case import (
+    Arrays,
+    Case,
+    Function,
+    Sizes,
+    lengths,
+    normal,
+    project,
+    unit,
+    valid_steps,
+)
 from easyssl.layers import InterestReadout, MultiInterestAttention, ReAttend, ReConstruct, ReContrast
 
 _TEMPERATURE = 0.1
@@ -23,10 +33,10 @@ def _attention(sizes: Sizes) -> tuple[Function, Function]:
         return layer([sequence, row_lengths])
 
     def plain(sequence: tf.Tensor, row_lengths: tf.Tensor) -> tf.Tensor:
-        hidden = tf.tanh(sequence @ layer.hidden_dense.kernel)
-        scores = tf.transpose(hidden @ layer.score_dense.kernel, [0, 2, 1])
+        hidden = tf.tanh(project(sequence, layer.hidden_dense.kernel))
+        scores = tf.transpose(project(hidden, layer.score_dense.kernel), [0, 2, 1])
         attention = tf.nn.softmax(scores + _padding(row_lengths, sequence)[:, None, :])
-        return attention @ (sequence @ layer.value_dense.kernel)
+        return attention @ project(sequence, layer.value_dense.kernel)
 
     return ours, plain
 
@@ -104,10 +114,13 @@ def _re_construct(sizes: Sizes) -> tuple[Function, Function]:
         interests: tf.Tensor, attention: tf.Tensor, items: tf.Tensor, row_lengths: tf.Tensor
     ) -> tf.Tensor:
         positives, shape = _positives(attention, row_lengths), [-1, sizes.interests, sizes.seq, sizes.dim]
-        unfolded = tf.reshape(interests @ layer.unfold_dense.kernel + layer.unfold_dense.bias, shape)
-        scores = tf.einsum("bkiw,jw->bkji", tf.tanh(unfolded @ layer.hidden_dense.kernel), layer.queries)
+        unfolded = project(interests, layer.unfold_dense.kernel) + layer.unfold_dense.bias
+        unfolded = tf.reshape(unfolded, shape)
+        scores = tf.einsum(
+            "bkiw,jw->bkji", tf.tanh(project(unfolded, layer.hidden_dense.kernel)), layer.queries
+        )
         beta = tf.nn.softmax(scores + _padding(row_lengths, items)[:, None, None, :])
-        rebuilt = beta @ (unfolded @ layer.value_dense.kernel)
+        rebuilt = beta @ project(unfolded, layer.value_dense.kernel)
         errors = tf.reduce_mean((rebuilt - items[:, None]) ** 2, axis=-1)
         return tf.reduce_sum(positives * errors) / tf.reduce_sum(positives)
 
@@ -171,7 +184,7 @@ CASES = [
         inputs=_attended,
         make=_re_construct,
         work=lambda s: _scores(s) * s.dim * (3 * s.dim + 2 * s.seq),
-        memory=lambda s: _scores(s) * (5 * s.dim + 3 * s.seq) + 2 * s.seq * s.dim**2,
+        memory=lambda s: _scores(s) * (5 * s.dim + 3 * s.seq) + s.seq * s.dim**2,
         base=Sizes(batch=64),
     ),
     Case(
