@@ -114,7 +114,10 @@ def whitening_mixture(x: tf.Tensor, gate: tf.Tensor, shifts: tf.Tensor, kernels:
         experts = [*range(kernels.shape[0])]
 
         def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-            d_x, d_gate, d_shifts, d_kernels = tf.zeros_like(x), [], [], []
+            d_x = tf.zeros_like(x)
+            d_gate: list[tf.Tensor] = []
+            d_shifts: list[tf.Tensor] = []
+            d_kernels: list[tf.Tensor] = []
             for k in experts:
                 with tf.control_dependencies([d_x, *d_gate[-1:], *d_shifts[-1:], *d_kernels[-1:]]):
                     share, centered = gate[:, k : k + 1], x - shifts[k]
