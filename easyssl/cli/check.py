@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         load_tensorflow()
         shapes, parameters, total = _build(config, plan)
     show_warnings(config, plan)
-    for text in absent:
+    for text in dict.fromkeys(absent):
         warn(text)
     print(table(plan, shapes, parameters))
     if total:

@@ -48,7 +48,7 @@ def test_the_cl4srec_sample_has_the_model_that_must_run_unchanged(real_data):
     assert sample.message.model_config == given.message.model_config
 
 
-@pytest.mark.parametrize("model", ["cl4srec", "bst", "mlp"])
+@pytest.mark.parametrize("model", ["cl4srec", "bst", "mlp", "dssm"])
 def test_a_sample_on_generated_rows_reads_the_columns_of_the_generator(model):
     config = load_config(str(SAMPLES / f"{model}_on_taobao.config"))
     assert [field.input_name for field in config.message.data_config.input_fields] == list(COLUMNS)
