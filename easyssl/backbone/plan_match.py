@@ -106,7 +106,7 @@ def plan_match(config: Any, plan: Plan, specs: Mapping[str, FeatureSpec]) -> Mat
     model = config.message.model_config
     params = model.model_params
     list_wise = is_list_wise(model)
-    towers = [_tower(config, plan, specs, side) for side in ("user", "item")]
+    user, item = (_tower(config, plan, specs, side) for side in ("user", "item"))
     similarity = "cosine" if params.simi_func == 0 else "dot"
     if not params.temperature > 0:
         raise config.error(f"{_PARAMS}.temperature", f"is {params.temperature:g}, expected a number above 0")
@@ -120,9 +120,9 @@ def plan_match(config: Any, plan: Plan, specs: Mapping[str, FeatureSpec]) -> Mat
             "can have the weight 0 in the column of sample_weight",
         )
     _check_item_id(config, specs, list_wise)
-    sampled = _sampled(config, towers, specs, list_wise)
     return MatchPlan(
-        *towers,
+        user,
+        item,
         list_wise=list_wise,
         similarity=similarity,
         temperature=params.temperature if similarity == "cosine" else 1.0,
@@ -131,7 +131,7 @@ def plan_match(config: Any, plan: Plan, specs: Mapping[str, FeatureSpec]) -> Mat
         mask_accidental_hits=bool(params.item_id_feature) and params.mask_accidental_hits,
         log_q_buckets=params.log_q_buckets if params.log_q_correction else 0,
         log_q_rate=params.log_q_rate,
-        sampled=sampled,
+        sampled=_sampled(config, user, item, specs, list_wise),
     )
 
 
@@ -231,7 +231,7 @@ def _check_item_id(config: Any, specs: Mapping[str, FeatureSpec], list_wise: boo
 
 
 def _sampled(
-    config: Any, towers: list[Tower], specs: Mapping[str, FeatureSpec], list_wise: bool
+    config: Any, user: Tower, item: Tower, specs: Mapping[str, FeatureSpec], list_wise: bool
 ) -> tuple[str, ...]:
     """Returns the columns of the sampler, checked to be those of the item tower alone."""
     path = sampler_field(config)
@@ -241,7 +241,6 @@ def _sampled(
     if not list_wise:
         raise config.error(path, f"sampled items have no label; set loss_type to {LIST_WISE}")
     columns = tuple(getattr(config.message.data_config, path.split(".")[1]).attr_fields)
-    user, item = towers
     path = f"{path}.attr_fields"
     missing = [column for column in item.columns if column not in columns]
     if missing:

@@ -23,14 +23,14 @@ class Items:
     Attributes:
         path: The file.
         places: Item id to its place, as the id column of the rows holds it.
-        weights: float64 `[items]`, from 0 on; None if they were not read.
+        weights: float64 `[items]`, from 0 on; ones if they were not read.
         columns: Values by column, `[items]` each.
         lines: Line of each item, `[items]`.
     """
 
     path: str
     places: Mapping[Any, int]
-    weights: np.ndarray | None
+    weights: np.ndarray
     columns: Mapping[str, np.ndarray]
     lines: np.ndarray
 
@@ -80,7 +80,7 @@ def read_items(
             raise DataError(f"{path}:{number}: {len(cells)} cells, expected {len(header)} separated by tabs")
     lines = np.array([number for number, _ in rows])
     ids = [cells[_place(path, header, "id")] for _, cells in rows]
-    weights = None
+    weights = np.ones(len(rows))
     if weighted:
         place = _place(path, header, "weight")
         weights = _weights(path, [cells[place] for _, cells in rows], lines)
@@ -136,8 +136,8 @@ def _unpack(
                 f"{len(attributes)} ({names})"
             )
     columns = {}
-    for column, values in zip(attributes, zip(*packed, strict=True), strict=True):
-        columns[column.name], bad = convert(values, column)
+    for column, texts in zip(attributes, zip(*packed, strict=True), strict=True):
+        columns[column.name], bad = convert(texts, column)
         _raise_first(path, lines, bad)
     return columns
 

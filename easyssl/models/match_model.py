@@ -98,11 +98,13 @@ class MatchModel(BackboneModel):
         """Creates all variables and checks that every shape fits, without data."""
         super().create_variables()
         if self.match.sampled:  # again with numbers of rows, which differ between users and items
-            rows = {}
+            rows: dict[str, int] = {}
             for name, spec in self.specs.items():
                 number = 5 if set(spec.inputs) <= set(self.match.sampled) else 3
                 rows |= {f"{name}{part}": number for part in ("", "/length", "/weight")}
+            shapes = self.backbone.block_shapes  # those to show have open dimensions
             self._check_shapes(rows)
+            self.backbone.block_shapes = shapes
 
     def call(
         self, inputs: Mapping[str, tf.Tensor], training: bool | None = None, in_batch: bool | None = None

@@ -32,7 +32,7 @@ def test_ids_are_text_where_the_column_is(tmp_path):
 def test_columns_may_stand_in_any_order_and_weights_may_be_missing(tmp_path):
     text = "\ufefffeature:string\tid:int64\r\n7|a|1\t7\r\n"
     items = read(tmp_path, text, delimiter="|", weighted=False)
-    assert items.weights is None and items.columns["brand"].tolist() == [b"a"] and items.places == {7: 0}
+    assert items.weights.tolist() == [1.0] and items.columns["brand"].tolist() == [b"a"] and items.places == {7: 0}
 
 
 @pytest.mark.parametrize(
