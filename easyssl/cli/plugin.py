@@ -49,12 +49,12 @@ def _load(path: pathlib.Path) -> None:
     except InputError:
         sys.modules.pop(module_name, None)
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         sys.modules.pop(module_name, None)
         raise UsageError(f"--plugin {_place(error, path, full)}: {type(error).__name__}: {error}") from error
 
 
-def _place(error: Exception, path: pathlib.Path, full: pathlib.Path) -> str:
+def _place(error: BaseException, path: pathlib.Path, full: pathlib.Path) -> str:
     """Returns `file:line` of the innermost frame inside the plugin."""
     if isinstance(error, SyntaxError) and error.filename == str(full):
         return f"{path}:{error.lineno}"

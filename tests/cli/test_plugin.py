@@ -45,6 +45,7 @@ def test_registers_layers_and_loads_once(tmp_path):
             "def f():\n    return 1 / 0\nf()\n",
             "--plugin FILE:2: ZeroDivisionError: division by zero",
         ),
+        ("leaves.py", "import sys\nsys.exit(0)\n", "--plugin FILE:2: SystemExit: 0"),
         ("lacks.py", "import nowhere_at_all\n", "--plugin FILE:1: ModuleNotFoundError: No module named"),
     ],
 )
