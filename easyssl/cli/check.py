@@ -45,12 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.backbone.render import graph, table
-    from easyssl.cli.files import replace_text, suffix_of
+    from easyssl.cli.files import check_writable, replace_text, suffix_of
     from easyssl.cli.session import load_and_plan, modes, show_warnings, warn
     from easyssl.data.dataset import dataset_from_config
     from easyssl.errors import DataError
 
     form = suffix_of("--plot", args.plot, ("svg", "dot", "mmd")) if args.plot else None
+    if form:
+        check_writable(pathlib.Path(args.plot))
     config, plan = load_and_plan(args)
     absent = []
     for mode in modes(config):

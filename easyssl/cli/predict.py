@@ -42,14 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.cli.environment import load_tensorflow
-    from easyssl.cli.files import suffix_of
+    from easyssl.cli.files import check_writable, suffix_of
     from easyssl.cli.session import load_and_plan, show_warnings
     from easyssl.data.dataset import dataset_from_config
 
     suffix_of("--output", args.output, ("csv", "parquet"))
+    output = pathlib.Path(args.output)
+    check_writable(output)
     config, plan = load_and_plan(args)
     dataset = dataset_from_config(config, "predict", args.input)
-    output = pathlib.Path(args.output)
     if output.resolve() in {pathlib.Path(name).resolve() for name in dataset.files}:
         raise UsageError(f"--output {output}: is one of the files to read; name another one")
     show_warnings(config, plan)

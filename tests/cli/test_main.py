@@ -60,6 +60,19 @@ def test_broken_config_is_answered_without_tensorflow(project):
     assert LINE.match(done.stderr) and "my.config:" in done.stderr and "'MLP'" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "my.config", "--input", "eval.csv", "--output", "gone/scored.csv"),
+        ("check", "my.config", "--plot", "gone/graph.svg"),
+    ],
+)
+def test_a_missing_output_folder_is_told_without_tensorflow(project, words):
+    done = python("-c", WITHOUT_TENSORFLOW, *words, cwd=project)
+    assert done.returncode == 2, done.stderr
+    assert LINE.match(done.stderr) and "the folder gone does not exist; make it first" in done.stderr
+
+
 def test_keras_3_in_this_process_is_refused_in_one_line(project):
     program = (
         "import sys, tensorflow as tf; tf.keras.layers.Dense\n"
