@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         metavar="FILES",
         default=None,
-        help="rows to verify the model with (default: the first of the evaluation data)",
+        help="rows to verify the model with (default: the first of the evaluation data, or of the training "
+        "data if there are none)",
     )
 
 
