@@ -268,9 +268,9 @@ class BackboneModel(keras.Model):
         training: bool = True,
         **_: Any,
     ) -> tf.Tensor:
-        """Returns what Keras' own `fit` minimises: the supervised losses plus what layers added."""
+        """Returns what Keras' own `fit` minimises: the weighted supervised losses plus what layers added."""
         labels = y if isinstance(y, Mapping) else {self.task.label: y}
-        supervised = self.supervised_losses(labels, y_pred, None)
+        supervised = self.supervised_losses(labels, y_pred, sample_weight)
         terms = [loss.weight * supervised[loss.name] for loss in self.task.losses]
         total = tf.add_n([tf.cast(t, tf.float32) for t in (*terms, *self.losses)])
         if _KERAS_2:
