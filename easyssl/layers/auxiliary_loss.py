@@ -10,6 +10,7 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.functional.contrastive import decoupled, l2_distance, nt_xent, one_way, symmetric
+from easyssl.functional.prototypes import row_weights
 from easyssl.functional.similarity import check_similarity
 from easyssl.losses.collect import report_loss
 from easyssl.registry import register
@@ -36,6 +37,10 @@ class AuxiliaryLoss(keras.layers.Layer):
     The loss is reported through `easyssl.losses.report_loss` as `<layer name>_<loss_type>`, with `_loss` at
     the end if the type does not end so; outside of `collect_losses` that is Keras's `add_loss`. Everything is
     computed in float32. With a batch of one every contrastive loss is exactly 0.
+
+    A row one of whose views is a vector of zeros, as encoders give for an empty sequence, has weight 0: it is
+    neither in the mean nor a negative of other rows. Where no row is left the loss is exactly 0, and so are
+    its gradients.
 
     A third input of ids tells false negatives: rows of one id, such as the same user or the same target
     item twice in a batch, are then no negatives of each other.
@@ -104,14 +109,16 @@ class AuxiliaryLoss(keras.layers.Layer):
             ValueError: If the inputs are not two matrices of one width, and ids for a contrastive loss only.
         """
         left, right, ids = self._views(inputs)
+        weights = row_weights([left, right])
         if self.loss_type == "l2_loss":
-            loss = l2_distance(left, right)
+            loss = l2_distance(left, right, weights=weights)
         else:
             loss = _CONTRASTIVE[self.loss_type](
                 left,
                 right,
                 similarity="cosine" if self.normalize else "dot",
                 temperature=self.temperature,
+                weights=weights,
                 ids=ids,
                 cross_replica=self.cross_replica,
             )

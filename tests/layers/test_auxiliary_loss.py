@@ -23,12 +23,15 @@ KINDS = [*NAMES]
 IDS = np.array([1, 2, 1, 3, 4, 2])
 
 
-@pytest.mark.parametrize("kind", ["l2_loss", "nce_loss"])
-def test_gate(kind):
+@pytest.mark.parametrize(
+    ("kind", "inputs"),
+    [("l2_loss", [A, B]), ("nce_loss", [A, B]), *((kind, [A, B, IDS]) for kind in FUNCTIONS)],
+)
+def test_gate(kind, inputs):
     run_layer_test(
         AuxiliaryLoss,
-        {"loss_type": kind, "loss_weight": 0.3, "normalize": True},
-        [A, B],
+        {"loss_type": kind, "loss_weight": 0.3, "normalize": True, "cross_replica": kind == "decoupled"},
+        inputs,
         expected_output_shape=(),
         expected_num_trainable_weights=0,
         expected_num_non_trainable_weights=0,
@@ -60,16 +63,37 @@ def test_ids_tell_false_negatives(kind, shape):
     assert float(expected) != pytest.approx(float(layer([A, B])))
 
 
-def test_gate_with_ids():
-    run_layer_test(
-        AuxiliaryLoss,
-        {"loss_type": "decoupled", "cross_replica": True},
-        [A, B, IDS],
-        expected_output_shape=(),
-        expected_num_trainable_weights=0,
-        float32_output=True,
-        policies=("mixed_bfloat16",),
-    )
+def loss_and_gradients(kind, normalize, *inputs):
+    layer = AuxiliaryLoss(kind, temperature=0.5, normalize=normalize)
+    left, right, *ids = [tf.constant(x) for x in inputs]
+    with tf.GradientTape() as tape:
+        tape.watch([left, right])
+        loss = layer([left, right, *ids])
+    return loss.numpy(), [gradient.numpy() for gradient in tape.gradient(loss, [left, right])]
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_empty_rows_change_nothing(kind, normalize):
+    rows = [1, 2, 4, 5, 7, 8]
+    ids = [] if kind == "l2_loss" else [IDS, np.array([1, 1, 2, 2, 1, 3, 4, 4, 2])]
+    padded = np.zeros([2, 9, 4], "float32")
+    padded[:, rows] = A, B
+    padded[1, 0], padded[0, 3] = B[0], A[1]  # one view that is empty is enough; row 6 is empty in both
+    loss, gradients = loss_and_gradients(kind, normalize, A, B, *ids[:1])
+    padded_loss, padded_gradients = loss_and_gradients(kind, normalize, *padded, *ids[1:])
+    np.testing.assert_allclose(padded_loss, loss, rtol=1e-6)
+    for got, expected in zip(padded_gradients, gradients, strict=True):
+        np.testing.assert_allclose(got[rows], expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_array_equal(np.delete(got, rows, axis=0), 0.0)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_empty_rows_give_exactly_zero(kind, normalize):
+    loss, gradients = loss_and_gradients(kind, normalize, np.zeros_like(A), B)
+    assert loss == 0.0
+    np.testing.assert_array_equal(gradients, 0.0)
 
 
 def test_l2_loss_has_no_use_for_ids():
