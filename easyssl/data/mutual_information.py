@@ -119,7 +119,10 @@ def group_information(
     counts = MutualInformation(len(names))
     seen = np.empty(0, np.int64)
     for raw in _first_rows(dataset, rows):
-        features = prepare(raw).features
+        batch = prepare(raw)
+        if not batch.rows:
+            continue
+        features = batch.features
         fields = [_values(features[name].numpy()) for name in names]
         if distinct is not None:
             ids, first = np.unique(features[distinct].numpy(), return_index=True)

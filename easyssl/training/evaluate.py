@@ -14,7 +14,7 @@ from tensorflow import keras
 from easyssl.errors import TrainingError
 from easyssl.training.devices import Devices
 from easyssl.training.labels import Labels
-from easyssl.training.pipeline import Batch, Prefetcher, Preparation
+from easyssl.training.pipeline import Batch, Prefetcher, Preparation, filled
 from easyssl.training.row_errors import naming_rows
 from easyssl.training.step import Inputs, graph_function, inputs_of, open_inputs, predict_function
 
@@ -96,7 +96,7 @@ class Evaluator:
         rows = 0
         source = itertools.islice(self.dataset.batches(), self.max_batches)
         with Prefetcher(source, self._preparation, self.prefetch) as batches:
-            for batch in batches:
+            for batch in filled(batches):
                 predictions, losses = self._predict(batch)
                 for metric in self.metrics:
                     weights = batch.weights.numpy() if metric.weighted and batch.weights is not None else None

@@ -20,7 +20,7 @@ from easyssl.data.cursor import Cursor
 from easyssl.training.cluster import Cluster
 from easyssl.training.devices import Devices
 from easyssl.training.optimizers.rule import UpdateRule
-from easyssl.training.pipeline import Batch, Prefetcher
+from easyssl.training.pipeline import Batch, Prefetcher, filled
 from easyssl.training.row_errors import naming_rows
 from easyssl.training.signals import Preempted, StopSignals
 from easyssl.training.step import StepResult, TrainStep, inputs_of
@@ -108,7 +108,7 @@ class ServedTrainer(Trainer):
                 self.take(batch, self.served.fetch(batch, answer))
 
         with Prefetcher(self.dataset.batches(saved), self.placement, capacity) as prefetched:
-            for batch in prefetched:
+            for batch in filled(prefetched):
                 under_way.append((batch, self.served.schedule(batch)))
                 # What is decided after a step, and saved, must not have later steps in it.
                 facts = self._facts(stop, last_save, self.state.step + len(under_way))

@@ -75,7 +75,7 @@ class Batch:
 
     @property
     def rows(self) -> int:
-        """Number of rows."""
+        """Number of rows; 0, and then no features either, if none of those that were read could stay."""
         return len(self.raw.lines)
 
     @property
@@ -151,7 +151,7 @@ class Preparation:
         return self._compiled.get_concrete_function().structured_outputs
 
     def __call__(self, raw: Any) -> Batch:
-        """Prepares one batch.
+        """Prepares one batch; one of which no row stays has nothing but its position.
 
         Raises:
             DataError: If a cell is not what its feature or label needs; the message names file and line.
@@ -159,6 +159,8 @@ class Preparation:
         with tf.device("/CPU:0"):
             features = None
             while features is None:
+                if not len(raw.lines):
+                    return Batch(raw, {}, {}, None)
                 try:
                     features = self._features(raw)
                     bad = self._too_long(features)
@@ -193,8 +195,8 @@ class Preparation:
 
     def _without(self, raw: Any, bad: Any) -> Any:
         """Returns the batch without a row that may be left out."""
-        stays = len(raw.lines) == 1 or bad.row >= len(raw.lines)
-        if stays or self.bad_rows is None or self.bad_rows.policy == "raise":
+        sampled = bad.row >= len(raw.lines)
+        if sampled or self.bad_rows is None or self.bad_rows.policy == "raise":
             raise DataError(f"{place(raw, bad.row)}: {bad}")
         path, line = str(raw.paths[bad.row]), int(raw.lines[bad.row])
         self.bad_rows.add(path, line, "bad_cell", repr(bad.cells), str(bad))
@@ -203,6 +205,26 @@ class Preparation:
         return dataclasses.replace(
             raw, columns=columns, lines=np.asarray(raw.lines)[kept], paths=np.asarray(raw.paths)[kept]
         )
+
+
+def filled(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yields the batches that have rows; the next one's position is behind those that are passed over.
+
+    Args:
+        batches: Prepared batches, in the order of the data.
+
+    Raises:
+        DataError: If a full pass over the data has no row to train on.
+    """
+    first: int | None = None
+    for batch in batches:
+        if batch.rows:
+            first = None
+            yield batch
+        elif first is None:
+            first = batch.cursor.epoch
+        elif batch.cursor.epoch > first + 1:
+            raise DataError("all rows of the data are malformed, and data_config.malformed_rows is SKIP")
 
 
 def _columns(raw: Any) -> dict[str, np.ndarray]:

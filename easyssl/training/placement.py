@@ -19,7 +19,7 @@ class Placement:
     On one device a batch stays whole; a CPU has it already. Several devices each get consecutive rows, as
     evenly as they go, and all negatives; sequences keep the length of the whole batch. A device for which
     there is no row gets the first one as a dummy that does not count, since all devices have to take part in
-    a step.
+    a step. A batch without any row is left as it is.
 
     Args:
         prepare: Makes a batch.
@@ -37,6 +37,8 @@ class Placement:
     def __call__(self, raw: Any) -> Batch:
         """Prepares a batch and copies it."""
         batch = self.prepare(raw)
+        if not batch.rows:
+            return batch
         if isinstance(self.devices, Replicas):
             names = self.devices.names
             shares = tuple(self._share(batch, len(names), index) for index in range(len(names)))

@@ -10,7 +10,7 @@ from easyssl.data.cursor import Cursor
 from easyssl.data.dataset import dataset_from_config
 from easyssl.errors import InputError, TrainingError
 from easyssl.training.devices import Devices
-from easyssl.training.pipeline import Batch, Share, Whole
+from easyssl.training.pipeline import Batch, Share, Whole, filled
 
 
 class Alone:
@@ -24,8 +24,8 @@ class Alone:
         self._batches = batches
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yields the batches."""
-        return iter(self._batches)
+        """Yields the batches that have rows."""
+        return filled(self._batches)
 
     def agree(self, facts: Mapping[str, bool]) -> dict[str, bool]:
         """Returns what holds for any worker; call it after each step."""
@@ -38,11 +38,13 @@ class Together:
     Before each step the workers tell each other whether they still have rows. A worker whose rows of an epoch
     are used up goes on with a dummy that does not count until the others' are, too; with `drop_remainder` the
     epoch ends for all when it ends for one. So the rows of a step are those that one worker would have in
-    it. An error in one worker ends all of them.
+    it. A worker whose batch has no row left takes part with a dummy as well, and a step without any row is
+    passed over. An error in one worker ends all of them.
 
     Args:
         batches: This worker's batches.
-        spare: Returns any batch of this worker, or None; asked when a dummy is needed before the first one.
+        spare: Returns any batch of this worker that has rows, or None; asked when a dummy is needed before
+            the first one.
         devices: Knows the others.
         start: The position before the first step, of all workers together.
         batch_rows: Rows of a full step, all workers together.
@@ -103,7 +105,9 @@ class Together:
                     self._next = None
                 self._position = Cursor(self._position.epoch + 1, data=self._position.data)
                 continue
-            yield self._for_step(int(heard["rows"]), int(heard["weighted_rows"]))
+            batch = self._for_step(int(heard["rows"]), int(heard["weighted_rows"]))
+            if heard["rows"]:
+                yield batch
 
     @property
     def _heard(self) -> dict[str, float]:
@@ -117,7 +121,7 @@ class Together:
         mine = {name: facts.get(name, False) for name in self._keys} | {
             "failed": self._error is not None,
             "more": self._next is not None,
-            "empty": self._next is None and self._last is None,
+            "empty": not self._has_rows() and self._last is None,
             "ready": ready,
             "rows": sum(share.rows for share in shares),
             "weighted_rows": sum(share.weighted_rows for share in shares),
@@ -129,10 +133,13 @@ class Together:
             return
         try:
             self._next = next(self._source, None)
-            if self._next is None and self._last is None:
+            if not self._has_rows() and self._last is None:
                 self._last = self._spare()
         except InputError as error:
             self._error = error
+
+    def _has_rows(self) -> bool:
+        return self._next is not None and self._next.rows > 0
 
     def _in_epoch(self) -> bool:
         if self._next is None:
@@ -146,9 +153,12 @@ class Together:
         self._position = position  # counted in the same way by all workers
         if self._in_epoch() and self._next is not None:
             batch, self._next = self._next, None
-            self._last = batch
             if not self._file_shard:
                 position = whole_cursor(batch.raw.cursor, position)
+            if batch.rows:
+                self._last = batch
+            else:
+                batch = _dummy(self._last)
         else:
             batch = _dummy(self._last or self._next)
         return dataclasses.replace(batch, whole=Whole(rows, weighted_rows, position))
@@ -237,7 +247,7 @@ class Order:
             return Alone(prefetched)
 
         def spare() -> Batch | None:
-            return next(map(prepare, self._dataset.batches()), None)
+            return next(filled(map(prepare, self._dataset.batches())), None)
 
         data = self._data_config
         return Together(

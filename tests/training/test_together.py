@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from easyssl.data.dataset import Dataset
 from easyssl.data.readers.csv import CsvReader
 from easyssl.data.rows import Column
 from easyssl.errors import DataError, TrainingError
-from easyssl.training.pipeline import Batch, Share
+from easyssl.training.pipeline import Batch, Share, filled
 from easyssl.training.together import Together, whole_cursor, worker_cursor
 
 COLUMNS = [Column("id", "INT64")]
@@ -69,7 +70,19 @@ def ready(raw):
     return Batch(raw, {}, {}, None, shares=(Share({}, len(raw), len(raw)),))
 
 
-def run_workers(files, workers, start, batch_size, **options):
+def without(bad):
+    """Returns a preparation that leaves some ids out."""
+
+    def prepare(raw):
+        kept = ~np.isin(raw.columns["id"], bad)
+        columns = {"id": raw.columns["id"][kept]}
+        raw = dataclasses.replace(raw, columns=columns, lines=raw.lines[kept], paths=raw.paths[kept])
+        return ready(raw) if len(raw) else Batch(raw, {}, {}, None)
+
+    return prepare
+
+
+def run_workers(files, workers, start, batch_size, prepare=ready, **options):
     """Returns for each step the rows of all workers, what they think of it, and the workers' errors."""
     group, steps, errors = Group(workers), [], [None] * workers
     found = [[] for _ in range(workers)]
@@ -79,8 +92,8 @@ def run_workers(files, workers, start, batch_size, **options):
         begin = worker_cursor(start, index, workers, own.fingerprint()) if start.data or start.rows else start
         try:
             together = Together(
-                map(ready, own.batches(begin)),
-                lambda: next(map(ready, own.batches()), None),
+                map(prepare, own.batches(begin)),
+                lambda: next(filled(map(prepare, own.batches())), None),
                 group.device(index),
                 start,
                 batch_size,
@@ -162,3 +175,28 @@ def test_positions_of_workers_add_up(workers):
     own = [worker_cursor(start, worker, workers, "e") for worker in range(workers)]
     assert sum(cursor.rows for cursor in own) == 30
     assert whole_cursor(own[0], start) == start
+
+
+@pytest.mark.parametrize("bad", [[], [0], [5], [0, 2, 4], [0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]])
+def test_rows_that_are_left_out_keep_the_order_of_the_others(tmp_path, bad):
+    files, workers = write(tmp_path, [11]), 2
+    options = {"batch_size": 4, "num_epochs": 2, "prepare": without(bad)}
+    one = dataset(files, batch_size=4, num_epochs=2)
+    expected = [sorted(set(batch.columns["id"].tolist()) - set(bad)) for batch in one.batches()]
+    expected = [rows for rows in expected if rows]
+    steps, errors = run_workers(files, workers, Cursor(data=one.fingerprint()), **options)
+    assert not any(errors)
+    assert [rows for rows, _ in steps] == expected
+    for middle, (_, cursor) in enumerate(steps):
+        again, errors = run_workers(files, workers, cursor, **options)
+        if errors != [None] * workers:  # nothing is left that could be a step
+            assert middle == len(steps) - 1
+        assert [rows for rows, _ in again] == expected[middle + 1 :]
+
+
+def test_a_worker_without_a_row_that_can_stay_ends_all(tmp_path):
+    files = write(tmp_path, [8])
+    for epochs, kind in ((1, TrainingError), (0, DataError)):
+        options = {"batch_size": 4, "num_epochs": epochs, "prepare": without([1, 3, 5, 7])}
+        _, errors = run_workers(files, 2, Cursor(data="x"), **options)
+        assert all(errors) and any(isinstance(error, kind) for error in errors)
