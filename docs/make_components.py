@@ -81,7 +81,7 @@ def make() -> str:
     """Returns the page.
 
     Raises:
-        ValueError: If a layer is in no group, or a group names a layer that there is not.
+        ValueError: If a layer is in no group or no config, or a group names a layer that there is not.
     """
     docs = dict(layer_docs())
     grouped = [name for names in GROUPS.values() for name in names]
@@ -138,16 +138,23 @@ def _references(text: str) -> list[str]:
 
 
 def _config(layer: LayerDoc) -> tuple[pathlib.Path, str] | None:
-    """Returns the config that is named after a layer, and its first block with the layer."""
-    path = CONFIGS / f"{_snake(layer.class_name)}.config"
-    if not path.exists():
+    """Returns a config that names a layer, and its first block with it; None if configs cannot name it.
+
+    The config that is called like the layer comes first, then the others in alphabetical order.
+
+    Raises:
+        ValueError: If configs may name the layer, but none does.
+    """
+    if not layer.names:
         return None
-    text = path.read_text(encoding="utf-8")
-    for match in re.finditer(r"^ *blocks \{", text, flags=re.MULTILINE):
-        block = _braced(text, match.start())
-        if any(f"class_name: '{name}'" in block for name in layer.names):
-            return path, textwrap.dedent(block)
-    raise ValueError(f"no block of {path} has a layer {' or '.join(layer.names)}")
+    own = layer.class_name.lower()
+    for path in sorted(CONFIGS.glob("*.config"), key=lambda p: (p.stem.replace("_", "") != own, p.name)):
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(r"^ *blocks \{", text, flags=re.MULTILINE):
+            block = _braced(text, match.start())
+            if any(f"class_name: '{name}'" in block for name in layer.names):
+                return path, textwrap.dedent(block)
+    raise ValueError(f"no config in {CONFIGS.relative_to(ROOT)} has a layer {' or '.join(layer.names)}")
 
 
 def _braced(text: str, start: int) -> str:
@@ -158,16 +165,6 @@ def _braced(text: str, start: int) -> str:
         if match.group() == "}" and not depth:
             return text[start : match.end()]
     raise ValueError("a brace is not closed")
-
-
-def _snake(name: str) -> str:
-    """Returns `MoEWhiteningAdaptor` as `moe_whitening_adaptor`, the way files are named.
-
-    Example:
-        >>> _snake("SeqAugmentOps"), _snake("BST"), _snake("MoEWhiteningAdaptor")
-        ('seq_augment_ops', 'bst', 'moe_whitening_adaptor')
-    """
-    return re.sub(r"(?<=\w)(?=[A-Z][a-z])", "_", name).lower()
 
 
 def main() -> int:
