@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from easyssl.backbone.plan_blocks import BlockReader, read_names
-from easyssl.backbone.plan_checks import check_calls, check_tuples, check_used, wide_output_dim
+from easyssl.backbone.plan_checks import (
+    check_calls,
+    check_prototypes,
+    check_tuples,
+    check_used,
+    wide_output_dim,
+)
 from easyssl.backbone.plan_groups import read_groups
 from easyssl.backbone.plan_inputs import Names
 from easyssl.backbone.plan_layers import LayerReader, known_layers
@@ -103,4 +109,5 @@ def build_plan(config: Any, features: Mapping[str, Any]) -> Plan:
     )
     check_used(reader, plan, dependencies, places)
     check_lengths(reader, plan, features)
+    check_prototypes(reader, plan, config.message.data_config.batch_size)
     return dataclasses.replace(plan, warnings=tuple(reader.warnings))

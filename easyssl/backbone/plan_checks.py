@@ -104,6 +104,28 @@ def wide_output_dim(reader: Reader, blocks: Blocks, groups: Mapping[str, GroupPl
     return found
 
 
+def check_prototypes(reader: Reader, plan: Plan, batch_size: int) -> None:
+    """Warns about clusterings with more prototypes than a batch has rows to share out.
+
+    Args:
+        reader: Takes the warnings.
+        plan: The plan.
+        batch_size: Rows of a step.
+    """
+    for graph in plan.graphs:
+        for block in graph.blocks:
+            for layer in block.layers:
+                number = layer.kwargs.get("num_prototypes", 0)
+                if layer.class_name != "SinkhornClustering" or layer.kwargs.get("queue_size", 0):
+                    continue
+                if number > batch_size:
+                    reader.warn(
+                        f"{layer.params_path}.num_prototypes",
+                        f"is {number}, but a batch has {batch_size} rows (data_config.batch_size), which "
+                        "cannot show what an even share of so many is; set a queue_size",
+                    )
+
+
 def check_used(reader: Reader, plan: Plan, dependencies: Dependencies, places: Mapping[str, str]) -> None:
     """Warns about groups and packages that nothing reads, and blocks that no output and no loss needs."""
     for name, group in plan.groups.items():
