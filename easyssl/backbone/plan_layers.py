@@ -12,6 +12,7 @@ from easyssl.config.bind import (
     STRUCT_DEFAULTS,
     Signature,
     bind,
+    not_supported,
     params_field,
     signature_of,
     static_catalogue,
@@ -102,7 +103,9 @@ class LayerReader:
             raise self._reader.error(path, "a keras_layer needs a class_name")
         if class_name not in self._known:
             raise self._reader.error(
-                f"{path}.class_name", f"no layer is called '{class_name}'{nearest(class_name, self._known)}"
+                f"{path}.class_name",
+                not_supported(class_name, _typed_fields(message), self._known)
+                or f"no layer is called '{class_name}'{nearest(class_name, self._known)}",
             )
         signature = self._known[class_name]
         field = message.WhichOneof("params")
@@ -118,8 +121,7 @@ class LayerReader:
 
     def _check_typed(self, message: Any, class_name: str, field: str, path: str) -> None:
         """Refuses the typed message of one class as parameters of another."""
-        fields = [f.name for f in message.DESCRIPTOR.oneofs_by_name["params"].fields]
-        expected = params_field(class_name, fields)
+        expected = params_field(class_name, _typed_fields(message))
         if self._known[class_name] is None:
             raise self._reader.error(
                 f"{path}.{field}", f"{class_name} is a Keras layer and takes st_params, found '{field}'"
@@ -128,3 +130,9 @@ class LayerReader:
             raise self._reader.error(
                 f"{path}.{field}", f"{class_name} takes '{expected}' or st_params, found '{field}'"
             )
+
+
+def _typed_fields(message: Any) -> list[str]:
+    """Returns the fields of a `KerasLayer` that hold the parameters of one class."""
+    fields = message.DESCRIPTOR.oneofs_by_name["params"].fields
+    return [field.name for field in fields if field.name != "st_params"]

@@ -21,6 +21,7 @@ __all__ = [
     "Parameter",
     "Signature",
     "bind",
+    "not_supported",
     "params_field",
     "python_value",
     "signature_of",
@@ -32,7 +33,8 @@ __all__ = [
 ErrorAt = Callable[[str, str], ConfigError]
 """Makes an error from a field path relative to the parameters (may be empty) and a text."""
 
-# Typed messages whose field is not called like the class.
+# Typed messages whose field is not called like the class; those of layers that are not supported are here to
+# say so, see `not_supported`.
 _FIELDS = {
     "AITMTower": "aitm",
     "MappedDotProduct": "dot_product",
@@ -42,6 +44,7 @@ _FIELDS = {
     "TransformerBlock": "transformer",
     "TransformerEncoder": "transformer",
 }
+_INSTEAD = {"TransformerEncoder": "; SASRecEncoder is a transformer encoder, with causal attention"}
 STRUCT_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"PPNet": {"mode": "lazy"}}
 """Defaults by class that hold where the parameters are a `Struct`, and differ from the constructor's.
 
@@ -60,6 +63,24 @@ def params_field(class_name: str, fields: Iterable[str]) -> str | None:
     """
     plain = {field.replace("_", ""): field for field in fields}
     return _FIELDS.get(class_name) or plain.get(class_name.lower())
+
+
+def not_supported(class_name: str, fields: Iterable[str], known: Iterable[str]) -> str | None:
+    """Returns the text of the error for a layer whose parameters the config language has, without the layer.
+
+    Args:
+        class_name: A name that is not in `known`.
+        fields: The fields of `KerasLayer.params`.
+        known: The layers there are.
+
+    Returns:
+        The text, or None if no field belongs to the class, or only in another spelling of a layer's name.
+    """
+    fields = list(fields)
+    field = params_field(class_name, fields)
+    if field is None or field in {params_field(name, fields) for name in known}:
+        return None
+    return f"layer '{class_name}' is not supported yet{_INSTEAD.get(class_name, '')}"
 
 
 def bind(signature: Signature | None, params: Any, error: ErrorAt) -> dict[str, Any]:

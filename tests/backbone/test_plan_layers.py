@@ -130,6 +130,23 @@ class TestLayers:
                 "keras_layer.class_name",
                 "no layer is called 'os.system'",
             ),
+            (
+                "keras_layer { class_name: 'MappedDotProduct' }",
+                "keras_layer.class_name",
+                "layer 'MappedDotProduct' is not supported yet",
+            ),
+            (
+                "keras_layer { class_name: 'MMoE' mmoe {} }",
+                "keras_layer.class_name",
+                "layer 'MMoE' is not supported yet",
+            ),
+            (
+                "keras_layer { class_name: 'TransformerEncoder' transformer {} }",
+                "keras_layer.class_name",
+                "is not supported yet; SASRecEncoder is",
+            ),
+            ("keras_layer { class_name: 'mlp' }", "keras_layer.class_name", "did you mean 'MLP'"),
+            ("keras_layer { class_name: 'st_params' }", "keras_layer.class_name", "no layer is called"),
             ("keras_layer { class_name: 'MLP' }", "keras_layer", "MLP needs the parameter 'hidden_units'"),
             (
                 "keras_layer { class_name: 'MLP' mlp {} }",
@@ -187,3 +204,26 @@ class TestLayers:
             assert plan_of(block("a", group("user"), layer=layer)).main.block("a").layers[0].kwargs == {
                 "factor": 2
             }
+
+
+@pytest.mark.parametrize(
+    ("prototypes", "batch", "queue", "warned"),
+    [
+        (33, "", "", True),
+        (33, "batch_size: 33", "", False),
+        (33, "", "queue_size", False),
+        (32, "", "", False),
+    ],
+)
+def test_more_prototypes_than_rows_without_a_queue_are_warned_of(prototypes, batch, queue, warned):
+    fields = f"fields {{ key: 'num_prototypes' value {{ number_value: {prototypes} }} }}"
+    if queue:
+        fields += f" fields {{ key: '{queue}' value {{ number_value: 100 }} }}"
+    layer = f"keras_layer {{ class_name: 'SinkhornClustering' st_params {{ {fields} }} }}"
+    features = f"{FEATURES} data_config {{ {batch} }}"
+    plan = plan_of(USER + block("clusters", "block_name: 'u'", layer=layer), features=features)
+    found = [(path, text) for path, text in warnings(plan) if "num_prototypes" in path]
+    assert len(found) == warned
+    for path, text in found:
+        assert path.endswith("blocks[1].keras_layer.st_params.num_prototypes")
+        assert text.startswith("is 33, but a batch has 32 rows (data_config.batch_size)")
