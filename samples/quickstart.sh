@@ -1,10 +1,10 @@
 #!/bin/sh
 # The main job on generated data: set up, generate, train, evaluate, predict, export. Prints each command it runs.
-# ROWS says how many rows to train on: `ROWS=5000 sh samples/quickstart.sh` is a quick look.
+# ROWS says how many rows to train on: `ROWS=50000 sh samples/quickstart.sh` is the size that the sample is made for.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
-rows=${ROWS:-50000}
+rows=${ROWS:-10000}
 run() {
   echo "+ $*"
   "$@"
