@@ -61,6 +61,69 @@ GROUPS = {
     "Features": ("FeatureGroup", "InputLayer", "EmbeddingLayer", "EmbeddingTable"),
 }
 
+# What a group does at a glance, under its heading.
+SKETCHES = {
+    "Encoders": """
+SASRecEncoder, BERT4RecEncoder and BST compute step by step on tokens without padding (not under XLA):
+
+  padded              tokens                            padded again
+  a1 a2 .  .          a1 a2 b1 c1 c2 c3 c4              a1 a2 .  .
+  b1 .  .  .   --->   projections, normalisation,  ---> b1 .  .  .
+  c1 c2 c3 c4         dropout, feed-forward             c1 c2 c3 c4
+                      (attention unpacks them)
+""",
+    "Augmentation": """
+SeqAugment: one of these for each row; M is the mask, x and y are steps of other rows, . is padding
+
+  the row             a  b  c  d  e  .  .
+  crop         0.6    b  c  d  .  .  .  .
+  mask         0.4    a  M  c  M  e  .  .
+  reorder      0.6    a  d  b  c  e  .  .
+  crop_remove  0.4    a  d  e  .  .  .  .
+  item_drop           a  c  e  .  .  .  .
+  insert       0.4    a  x  b  c  y  d  e
+  substitute   0.4    a  x  c  y  e  .  .
+  word_drop           a  b' c  d  e' .  .
+
+FeatureMasking, complementary; [  ] is a trained default embedding of the field
+
+  the fields          user  item  cate  price
+  first view          user  [  ]  [  ]  price
+  second view         [  ]  item  cate  [  ]
+""",
+    "Clustering": """
+SinkhornClustering
+  rows and prototypes --> similarities --+--> softmax ---> assignments ---+
+                                         |                                +--> cross entropy
+                                         +--> Sinkhorn --> targets -------+
+                                              (no gradient; an even share for each prototype)
+PrototypeContrast
+  first view of a row --> finds the second, and the other way round, among
+                          the views of other rows and the prototypes not assigned to the row
+ClusterDistillation
+  prototype of the row --> softmax --> KL divergence <-- softmax <-- each view of the row
+""",
+    "Several interests": """
+  steps x --> MultiInterestAttention --> interests z, attention a --> InterestReadout
+
+  ReContrast     z_k  -->  near the steps with much a_k, far from other steps, interests and rows
+  ReAttend       z_k  -->  softmax_i(z_k . x_i)  -->  cross entropy with a_k
+  ReConstruct    z_k  -->  rebuilds the steps with much a_k
+""",
+    "Whitening": """
+MoEWhiteningAdaptor
+      +--> (dropout(x) - b_1) W_1 --> * g_1 --+
+  x --+--> ...                                +--> sum
+      +--> (dropout(x) - b_K) W_K --> * g_K --+
+      +--> noisy gate --> g_1 ... g_K
+""",
+    "Adversarial training": """
+GradientReversal
+  forward                    x --> [reversal] --> x     --> classifier --> loss L
+  backward    -factor * dL/dx <--- [reversal] <-- dL/dx <-- classifier <-- L
+""",
+}
+
 INTRO = """# Components
 
 <!-- Made by docs/make_components.py from docstrings in easyssl/layers/ and from tests/components/configs/.
@@ -95,6 +158,8 @@ def make() -> str:
         lines[-1] += ", ".join(f"[{name}](#{name.lower()})" for name in names)
     for group, names in GROUPS.items():
         lines += ["", f"## {group}"]
+        if group in SKETCHES:
+            lines += ["", "```", SKETCHES[group].strip("\n"), "```"]
         for name in names:
             lines += ["", *_section(docs[name])]
     return "\n".join(lines) + "\n"
