@@ -114,6 +114,9 @@ SUPERVISED_LOSSES: dict[str, Loss] = {
     "SIGMOID_L2_LOSS": l2,
 }
 
+UNWEIGHTED_LOSSES = ("BINARY_CROSS_ENTROPY_LOSS",)
+"""Those that sample weights have no effect on."""
+
 
 def supervised_loss(name: str) -> Loss:
     """Returns the function of a `loss_type`.

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
@@ -16,7 +17,7 @@ from easyssl.backbone.plan import build_plan
 from easyssl.config import Config, parse_config
 from easyssl.data.features.spec import build_feature_specs
 from easyssl.data.transform import FeatureTransform, transform_from_config
-from easyssl.losses import collect_losses
+from easyssl.losses import UNWEIGHTED_LOSSES, collect_losses
 from easyssl.models.tasks import Task
 
 _KERAS_2 = not hasattr(keras, "ops")
@@ -120,6 +121,21 @@ class BackboneModel(keras.Model):
             predicted: What `predict_for_loss` returned.
             sample_weight: `[batch]`, or None for ones.
         """
+
+    def loss_denominators(self, rows: int, sample_weight: np.ndarray | None = None) -> dict[str, float]:
+        """Returns what each supervised loss of a batch was divided by, by name.
+
+        The losses of several batches, weighted by these, average to the loss of all their rows.
+
+        Args:
+            rows: Number of rows of the batch.
+            sample_weight: `[batch]`, or None for ones.
+        """
+        counted = rows if sample_weight is None else np.count_nonzero(sample_weight)
+        return {
+            loss.name: float(rows if loss.loss_type in UNWEIGHTED_LOSSES else counted)
+            for loss in self.task.losses
+        }
 
     def predict_for_loss(self, features: Mapping[str, tf.Tensor], training: bool) -> Mapping[str, tf.Tensor]:
         """Returns the predictions that losses and metrics are computed from.

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
@@ -164,6 +165,13 @@ class MatchModel(BackboneModel):
             loss.name: _mean(apart if loss.loss_type == REG_POS else losses, sample_weight)
             for loss in self.task.losses
         }
+
+    def loss_denominators(self, rows: int, sample_weight: np.ndarray | None = None) -> dict[str, float]:
+        """Returns what each supervised loss of a batch was divided by; list-wise, the sum of the weights."""
+        if not self.match.list_wise or sample_weight is None:
+            return super().loss_denominators(rows, sample_weight)
+        total = float(np.sum(sample_weight, dtype=np.float64))
+        return {loss.name: total for loss in self.task.losses}
 
     def signatures(self) -> dict[str, Signature]:
         """Returns `user_tower` and `item_tower`, unless both read one column."""

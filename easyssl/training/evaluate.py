@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.errors import TrainingError
+from easyssl.errors import DataError, TrainingError
 from easyssl.training.devices import Devices
 from easyssl.training.labels import Labels
 from easyssl.training.pipeline import Batch, Prefetcher, Preparation, filled
@@ -23,7 +24,7 @@ class Evaluator:
     """Computes the metrics of a model on a data set, as often as asked.
 
     Args:
-        model: A model with `compute_losses`, `transform` and `label_names`.
+        model: A model with `compute_losses`, `loss_denominators`, `transform` and `label_names`.
         dataset: One pass of the evaluation rows; read from its beginning each time.
         metrics: Metrics to compute.
         labels: Which columns are labels and weights.
@@ -84,28 +85,38 @@ class Evaluator:
         )
 
     def run(self) -> dict[str, float]:
-        """Returns the metrics by name, and the mean of each supervised loss by its name.
+        """Returns the metrics by name, and each supervised loss of all rows by its name.
+
+        A loss that looks at each row alone does not depend on the size of the batches.
 
         Raises:
-            DataError: If a row cannot be read.
+            DataError: If a row cannot be read, or there is none.
             TrainingError: If a prediction or a loss is not finite.
         """
         for metric in self.metrics:
             metric.reset()
-        sums: dict[str, float] = {}
+        sums: dict[str, float] = collections.defaultdict(float)
+        counts: dict[str, float] = collections.defaultdict(float)
         rows = 0
         source = itertools.islice(self.dataset.batches(), self.max_batches)
         with Prefetcher(source, self._preparation, self.prefetch) as batches:
             for batch in filled(batches):
                 predictions, losses = self._predict(batch)
+                weights = None if batch.weights is None else batch.weights.numpy()
                 for metric in self.metrics:
-                    weights = batch.weights.numpy() if metric.weighted and batch.weights is not None else None
-                    metric.update(self._label(metric, batch), predictions, weights, batch.raw.columns)
+                    own = weights if metric.weighted else None
+                    metric.update(self._label(metric, batch), predictions, own, batch.raw.columns)
+                denominators = self.model.loss_denominators(batch.rows, weights)
                 for name, value in losses.items():
-                    sums[name] = sums.get(name, 0.0) + value * batch.rows
+                    count = denominators.get(name, float(batch.rows))
+                    sums[name] += value * count
+                    counts[name] += count
                 rows += batch.rows
+        if not rows:
+            raise DataError("evaluation: there is no row that can be read")
         results = {metric.name: float(metric.result()) for metric in self.metrics}
-        results |= {name: total / rows for name, total in sums.items() if name not in results}
+        means = {name: total / counts[name] if counts[name] else 0.0 for name, total in sums.items()}
+        results |= {name: mean for name, mean in means.items() if name not in results}
         for name, value in results.items():
             if not math.isfinite(value):
                 raise TrainingError(f"evaluation: {name} is {value}, expected a finite number")

@@ -77,3 +77,27 @@ def test_keras_fits_the_weighted_loss(weighted):
     model.fit(tf.data.Dataset.from_tensors((features, labels, weights)), verbose=0)
     for variable, value in zip(model.trainable_variables, expected, strict=True):
         np.testing.assert_allclose(variable.numpy(), value, rtol=1e-4, atol=1e-6)
+
+
+def test_losses_of_parts_average_to_the_loss_of_all_rows(weighted):
+    model, features, labels, weights = weighted
+    for given in (weights, None):
+        sums, counts = {}, {}
+        for part in (slice(0, 2), slice(2, 3), slice(3, 5), slice(1, 2)):  # the last one has no weight
+            if given is None and part.start == 1:
+                continue
+            own = None if given is None else given[part]
+            x = {name: value[part] for name, value in features.items()}
+            y = {name: value[part] for name, value in labels.items()}
+            losses = model.compute_losses(x, y, own, training=False).unweighted
+            rows = part.stop - part.start
+            denominators = model.loss_denominators(rows, None if own is None else own.numpy())
+            assert denominators.keys() == losses.keys()
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(value) * denominators[name]
+                counts[name] = counts.get(name, 0.0) + denominators[name]
+        whole = model.compute_losses(features, labels, given, training=False).unweighted
+        if "reg_pos_loss" in whole:  # the other one compares the rows of a batch
+            whole = {"reg_pos_loss": whole["reg_pos_loss"]}
+        for name, value in whole.items():
+            np.testing.assert_allclose(sums[name] / counts[name], value, rtol=1e-5, atol=1e-7)
