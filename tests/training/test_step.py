@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.models.rank_model import Losses
+from easyssl.models import Losses
 from easyssl.training.diagnose import first_bad_tensor
 from easyssl.training.loss_scale import LossScale
 from easyssl.training.optimizers import Adam, Momentum
