@@ -93,18 +93,19 @@ def re_attend(
 
 
 def reconstruction_error(
-    rebuilt: tf.Tensor, items: tf.Tensor, positives: tf.Tensor, *, over: str = "positives"
+    rebuilt: tf.Tensor, items: tf.Tensor, positives: tf.Tensor, *, over: tf.Tensor | None = None
 ) -> tf.Tensor:
     """Mean squared error of the steps that interests stand for.
 
     `sum_k sum_j [j positive of k] * |rebuilt_kj - x_j|^2`, divided by dim and the number of positives, or by
-    dim and the number of all pairs of interests and steps.
+    dim and the number of all pairs of interests and steps in `over`.
 
     Args:
         rebuilt: `[batch, num_interests, seq_len, dim]`.
         items: `[batch, seq_len, dim]`.
         positives: bool `[batch, num_interests, seq_len]`.
-        over: "positives", or "all", which also counts padding. Defaults to "positives".
+        over: bool `[batch, seq_len]`, the steps that the mean is over with every interest; those that are no
+            positives count as 0. Defaults to None, which is over the positives only.
 
     Returns:
         float32 scalar; 0 without positives.
@@ -118,8 +119,8 @@ def reconstruction_error(
     # Where nothing counts the difference is 0, whatever is there.
     difference = tf.where(positives[..., None], difference, 0.0)
     squares = tf.reduce_mean(tf.square(difference), axis=-1)
-    weights = tf.cast(positives, tf.float32) if over == "positives" else tf.ones_like(squares)
-    return tf.reduce_sum(squares) / tf.maximum(tf.reduce_sum(weights), 1.0)
+    counted = positives if over is None else tf.broadcast_to(over[:, None], tf.shape(squares))
+    return tf.reduce_sum(squares) / tf.maximum(tf.reduce_sum(tf.cast(counted, tf.float32)), 1.0)
 
 
 def read_interest(interests: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

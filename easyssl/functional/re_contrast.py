@@ -35,8 +35,9 @@ def re_contrast(
     that of a positive.
 
     `official` is the loss of the published code: all valid steps of the row are in the denominator, also the
-    other positives; ids are ignored; and the mean is over all batch * num_interests * seq_len pairs, where
-    those that are no positives count as 0.
+    other positives; ids are ignored; and the mean is over all pairs of interests and valid steps, where those
+    that are no positives count as 0. The code itself counts padding, too, so that its loss gets smaller with
+    the length that a batch is padded to.
 
     Cost grows with batch * num_interests * seq_len * num_rolled; memory does not grow with `num_rolled`, see
     `easyssl.functional.other_rows`.
@@ -85,8 +86,8 @@ def re_contrast(
     rest = tf.reduce_logsumexp(tf.concat(logits, axis=-1), axis=-1)[..., None]
     losses = rest - within if official else tf.nn.softplus(rest - within)
     losses = tf.where(positives, losses, 0.0)
-    counted = tf.ones_like(losses) if official else tf.cast(positives, tf.float32)
-    return tf.reduce_sum(losses) / tf.maximum(tf.reduce_sum(counted), 1.0)
+    counted = tf.broadcast_to(valid[:, None], tf.shape(losses)) if official else positives
+    return tf.reduce_sum(losses) / tf.maximum(tf.reduce_sum(tf.cast(counted, tf.float32)), 1.0)
 
 
 def _others(

@@ -39,7 +39,8 @@ class ReConstruct(keras.layers.Layer):
         target_stop_gradient: Whether the steps themselves do not move; the published code moves them, but
             then embeddings can shrink to make the loss small. Defaults to False.
         preset: "standard", or "official" for the mean of the published code, over all pairs of interests and
-            steps, where those that are no positives count as 0. Defaults to "standard".
+            steps, where those that are no positives count as 0; unlike there, padding does not count.
+            Defaults to "standard".
         kernel_regularizer: Keras regularizer of the kernels. Defaults to None.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
@@ -134,7 +135,7 @@ class ReConstruct(keras.layers.Layer):
             self.rebuild(given.interests, given.valid),
             tf.stop_gradient(given.items) if self.target_stop_gradient else given.items,
             given.positives(self.threshold),
-            over="all" if self.preset == "official" else "positives",
+            over=given.valid if self.preset == "official" else None,
         )
         if training:
             report_loss(self, f"{self.name}_construct_loss", loss, self.loss_weight)

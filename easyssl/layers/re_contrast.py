@@ -37,8 +37,8 @@ class ReContrast(keras.layers.Layer):
         num_rolled: Number of other rows whose steps are negatives, the rows before this one in the batch;
             None for all rows. Defaults to 1.
         preset: "standard", or "official" for what the published code computes: other positives of the
-            interest are in the denominator, too, and the mean is over all pairs of interests and steps.
-            Defaults to "standard".
+            interest are in the denominator, too, and the mean is over all pairs of interests and steps;
+            unlike there, padding does not count. Defaults to "standard".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:

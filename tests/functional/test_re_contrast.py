@@ -57,7 +57,7 @@ def reference(z, x, positives, valid, ids=None, tau=0.02, num_rolled=1, similari
                     logits.append(z[b, k] @ x[b, i] / tau)
                 top = max(logits)
                 losses.append(np.log(np.sum(np.exp(np.array(logits) - top))) + top - z[b, k] @ x[b, i] / tau)
-    return np.sum(losses) / (positives.size if official else max(len(losses), 1))
+    return np.sum(losses) / (positives.shape[1] * valid.sum() if official else max(len(losses), 1))
 
 
 def ours(z, x, positives, valid, ids=None, tau=0.02, **options):
@@ -126,6 +126,19 @@ def test_gradients_equal_finite_differences(official, num_rolled):
             expected[place] = (ends[0] - ends[1]) / 2e-6
         assert np.abs(expected).max() > 1e-3
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_padding_changes_nothing(official):
+    z, x, positives, valid, ids = example(4)
+    steps = [0, 1, 2, 3, 3, 3, 3]
+    wide = [x[:, steps], positives[:, :, steps], valid[:, steps], ids[:, steps]]
+    for mask in wide[1:3]:
+        mask[..., 4:] = False
+    for num_rolled in (1, None):
+        options = {"official": official, "num_rolled": num_rolled, "tau": 0.3}
+        expected = ours(z, x, positives, valid, ids, **options)
+        np.testing.assert_allclose(ours(z, *wide, **options), expected, rtol=1e-5)
 
 
 def test_nothing_to_compare():
