@@ -162,10 +162,8 @@ class SeqAugment(keras.layers.Layer):
                 f"SeqAugment '{self.name}' takes a sequence [batch, seq_len, dim] or ids [batch, seq_len], "
                 f"or a list of them, and lengths [batch]. Received shapes: {input_shape}"
             )
-        if self.word_drop_rate > 0 and len(input_shape) < 3:
-            raise ValueError(
-                f"SeqAugment '{self.name}': `word_drop_rate` needs a third input, alternatives of the steps"
-            )
+        if self.word_drop_rate > 0:
+            self._check_alternatives(shapes, input_shape)
         vectors: list[Any] = []
         for place, shape in enumerate(shapes):
             vector = None
@@ -187,6 +185,18 @@ class SeqAugment(keras.layers.Layer):
                 self._similar_items = tf.constant(self._similar_array)
         self.random_state = add_random_state(self, self.seed)
         super().build(input_shape)
+
+    def _check_alternatives(self, shapes: list[tuple[int | None, ...]], input_shape: Any) -> None:
+        alternatives = _shapes_of(input_shape[2]) if len(input_shape) > 2 else []
+        fits = len(alternatives) == len(shapes) and all(
+            tf.TensorShape(shape[1:]).is_compatible_with(other[1:])
+            for shape, other in zip(shapes, alternatives, strict=True)
+        )
+        if not fits:
+            raise ValueError(
+                f"SeqAugment '{self.name}': `word_drop_rate` needs a third input, alternatives of the steps, "
+                f"in the form of the first. Received shapes: first {shapes}, third {alternatives or None}"
+            )
 
     @property
     def mask_vector(self) -> Any:
@@ -287,10 +297,14 @@ def _sequence_shapes(input_shape: Any) -> list[tuple[int | None, ...]]:
     """Returns the shapes of the sequences; empty if the inputs are not sequences and lengths."""
     if _is_shape(input_shape) or len(input_shape) < 2:
         return []
-    first = input_shape[0]
-    shapes = [first] if _is_shape(first) else list(first)
-    known = [tuple(tf.TensorShape(shape).as_list()) for shape in shapes]
-    return known if all(len(shape) in (2, 3) for shape in known) else []
+    shapes = _shapes_of(input_shape[0])
+    return shapes if all(len(shape) in (2, 3) for shape in shapes) else []
+
+
+def _shapes_of(given: Any) -> list[tuple[int | None, ...]]:
+    """Returns the shapes of an input, which is a tensor or a list of them."""
+    shapes = [given] if _is_shape(given) else list(given)
+    return [tuple(tf.TensorShape(shape).as_list()) for shape in shapes]
 
 
 def _is_shape(value: Any) -> bool:

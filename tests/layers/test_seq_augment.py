@@ -119,6 +119,15 @@ def test_word_drop_takes_the_third_input():
         SeqAugment(**options)([X, LENGTHS])
 
 
+@pytest.mark.parametrize(
+    ("first", "third"),
+    [(X, X[:, :, :2]), (X, IDS), (IDS, X), (X, LENGTHS), (X, X[:, :5]), ([X, IDS], X), (X, [X, X])],
+)
+def test_alternatives_of_another_form_are_refused(first, third):
+    with pytest.raises(ValueError, match="'drop': `word_drop_rate` .* in the form of the first. Received shapes"):
+        SeqAugment(word_drop_rate=0.5, mask_rate=0.0, name="drop")([first, LENGTHS, third], training=True)
+
+
 def test_steps_behind_the_end_are_padding():
     for pad in (-1, 0):
         layer = SeqAugment(mask_rate=0.0, crop_rate=0.5, reorder_rate=0.0, pad_id=pad)
