@@ -83,6 +83,33 @@ def test_what_comes_before_unlearns():
     assert [float(g) for g in tape.gradient(loss, [w, v])] == [-15.0, 10.0]
 
 
+@pytest.mark.parametrize("options", [{"factor": 0.5}, {"factor": 2.0, "schedule": "dann", "num_steps": 4}])
+def test_its_gradient_is_minus_factor_times_finite_differences(options):
+    layer = GradientReversal(**options, dtype="float64")
+    x, w = np.random.default_rng(1).normal(size=(2, 4, 3))
+    factor = options["factor"]
+    if "schedule" in options:
+        for _ in range(3):
+            layer(x, training=True)
+        factor *= 2 / (1 + np.exp(-10.0 * 3 / 4)) - 1
+
+    def loss(x):
+        return float(tf.reduce_sum(tf.tanh(layer(tf.constant(x), training=None) * w) ** 2))
+
+    tensor = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        value = tf.reduce_sum(tf.tanh(layer(tensor, training=None) * w) ** 2)
+    expected = np.zeros_like(x)
+    for place in np.ndindex(*x.shape):
+        step = np.zeros_like(x)
+        step[place] = 1e-6
+        expected[place] = (loss(x + step) - loss(x - step)) / 2e-6
+    gradient = tape.gradient(value, tensor)
+    assert gradient.dtype == tf.float64
+    np.testing.assert_allclose(gradient, -factor * expected, rtol=1e-6, atol=1e-9)
+
+
 def test_both_names():
     assert registry.get("GRL") is registry.get("GradientReversal") is GradientReversal
     layer = GradientReversal(0.5)

@@ -128,6 +128,37 @@ def test_gradients_reach_rows_and_prototypes_until_frozen():
     assert int(layer.calls) == 3
 
 
+@pytest.mark.parametrize("similarity", ["cosine", "dot"])
+def test_gradients_equal_finite_differences_with_frozen_targets(similarity):
+    layer = SinkhornClustering(3, temperature=0.2, similarity=similarity)
+    x = tf.constant(X)
+    *_, q = layer([x, LENGTHS])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = loss_of(layer, [x, LENGTHS])
+    gradients = tape.gradient(loss, [x, layer.trainable_weights[0]])
+    frozen, kept = q.numpy().astype(np.float64), LENGTHS > 0
+    scale = unit if similarity == "cosine" else lambda v: v
+
+    def reference(rows, prototypes):
+        log_p = np.log(softmax(scale(rows) @ scale(prototypes).T / 0.2))
+        return -np.sum(frozen[kept] * log_p[kept]) / kept.sum()
+
+    arrays = [X.astype(np.float64), layer.prototypes.numpy().astype(np.float64)]
+    assert float(loss) == pytest.approx(reference(*arrays), rel=1e-4)
+    for index, got in enumerate(gradients):
+        expected = np.zeros_like(arrays[index])
+        for place in np.ndindex(*expected.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = [array.copy() for array in arrays]
+                moved[index][place] += sign * 1e-6
+                ends.append(reference(*moved))
+            expected[place] = (ends[0] - ends[1]) / 2e-6
+        assert np.abs(expected).max() > 1e-2
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
+
+
 def test_the_queue_holds_the_newest_rows_that_count():
     layer = SinkhornClustering(9, queue_size=7)
     layer.build([None, 4])
