@@ -24,7 +24,8 @@ from easyssl.registry import register
 class FeatureMasking(keras.layers.Layer):
     """Hides fields of the rows in two views, for a contrast of both, while training.
 
-    A hidden field is replaced by a trained default embedding of its own. Which fields are hidden is drawn
+    A hidden field is replaced by a default embedding of its own, which starts at zero and is trained, or with
+    `trainable_default=False` stays zero. Which fields are hidden is drawn
     anew in each call, once for the whole batch:
 
     - `random`: `num_masked` of the fields;
@@ -36,7 +37,7 @@ class FeatureMasking(keras.layers.Layer):
 
     Without `training` both views are the fields as they are. The order of the matrix's rows and columns is
     the order of the inputs; `easyssl data mutual-information` computes it from data. Gradients reach the
-    fields a view shows and the default embeddings of those it hides.
+    fields a view shows and, where they are trained, the default embeddings of those it hides.
 
     Args:
         strategy: `"random"` or `"correlated"`. Defaults to "random".
@@ -49,6 +50,7 @@ class FeatureMasking(keras.layers.Layer):
         concat: Whether a view is one tensor rather than a list of fields. Defaults to True.
         seed: Seed of the random numbers; None takes one that `keras.utils.set_random_seed` determines.
             Defaults to None.
+        trainable_default: Whether the default embeddings are trained. Defaults to True.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
@@ -76,6 +78,7 @@ class FeatureMasking(keras.layers.Layer):
         mutual_information: str | list | None = None,
         concat: bool = True,
         seed: int | None = None,
+        trainable_default: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -84,6 +87,7 @@ class FeatureMasking(keras.layers.Layer):
         self.num_masked = num_masked
         self.concat = concat
         self.seed = seed
+        self.trainable_default = trainable_default
         if strategy not in ("random", "correlated"):
             raise ValueError(
                 "FeatureMasking: `strategy` must be 'random' or 'correlated'. "
@@ -124,7 +128,10 @@ class FeatureMasking(keras.layers.Layer):
         self._widths = tuple(last_dim(shape, self) for shape in shapes)
         # One vector with all fields one after the other: it needs one operation instead of one a field.
         self.default_embedding = self.add_weight(
-            name="default_embedding", shape=(sum(self._widths),), initializer="zeros"
+            name="default_embedding",
+            shape=(sum(self._widths),),
+            initializer="zeros",
+            trainable=self.trainable_default,
         )
         self.random_state = add_random_state(self, self.seed)
         super().build(input_shape)
@@ -174,6 +181,7 @@ class FeatureMasking(keras.layers.Layer):
             "mutual_information": None if self._information is None else self._information.tolist(),
             "concat": self.concat,
             "seed": self.seed,
+            "trainable_default": self.trainable_default,
         }
 
 

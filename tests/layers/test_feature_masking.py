@@ -44,6 +44,27 @@ def test_gate(options):
     )
 
 
+def test_gate_of_frozen_defaults():
+    run_layer_test(
+        FeatureMasking,
+        {"seed": 1, "trainable_default": False},
+        FIELDS,
+        expected_num_trainable_weights=0,
+        expected_num_non_trainable_weights=2,
+        is_random=True,
+    )
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_frozen_defaults_stay_zero(trained):
+    inputs = [keras.Input([width]) for width in WIDTHS]
+    first, _ = FeatureMasking(seed=1, trainable_default=trained, name="views")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(first))
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+    model.fit(FIELDS, np.ones([5, 1], "float32"), epochs=2, verbose=0)
+    assert np.any(model.get_layer("views").default_embedding.numpy() != 0) == trained
+
+
 def test_gate_of_lists():
     run_layer_test(
         FeatureMasking,
