@@ -47,6 +47,12 @@ class Config:
         self.refused: tuple[Finding, ...] = tuple(f for f in findings if f.refused)
         self.warnings: list[str] = self._warnings([f for f in findings if not f.refused])
 
+    @property
+    def data_root(self) -> str:
+        """The absolute folder that relative file names start from."""
+        root = os.path.dirname(os.path.abspath(self.path)) if self._data_root is None else self._data_root
+        return os.path.abspath(root)
+
     def where(self, field_path: str) -> str:
         """Returns where a field was set: `file:line:column`, or the override.
 
@@ -96,13 +102,9 @@ class Config:
             ConfigError: If the name is empty or remote, or leaves the folder.
         """
         overridden = isinstance(self._places.find(field_path), str)
-        root = self._data_root
-        if field_path == "model_dir" or overridden:
-            root = os.getcwd()
-        elif root is None:
-            root = os.path.dirname(os.path.abspath(self.path))
+        free = overridden or field_path == "model_dir"
         try:
-            return resolve(value, root, bounded=not (overridden or field_path == "model_dir"))
+            return resolve(value, os.getcwd() if free else self.data_root, bounded=not free)
         except ValueError as error:
             raise self.error(field_path, str(error)) from None
 

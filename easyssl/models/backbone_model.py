@@ -294,13 +294,35 @@ class BackboneModel(keras.Model):
         return total
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what makes an equal model: the text of the config."""
-        return {"text": self._config.text(), "path": self._config.path, "name": self.name}
+        """Returns what makes an equal model: the config's text, where its files are, and the precision."""
+        return {
+            "text": self._config.text(),
+            "path": self._config.path,
+            "data_root": self._config.data_root,
+            "precision": self.backbone.dtype_policy.name,
+            "dtype": self.dtype_policy.name,
+            "name": self.name,
+        }
+
+    def get_build_config(self) -> dict[str, Any]:
+        """Returns what `build_from_config` needs: nothing, since the config tells every shape."""
+        return {"input_shape": None}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Creates the variables, before Keras loads their values."""
+        self.create_variables()
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> BackboneModel:
         """Makes the model of a `get_config`."""
-        return cls(parse_config(config["text"], config["path"]), name=config["name"])
+        path = config["path"].removesuffix(".json")  # the text is in text format, whatever was read
+        read = parse_config(config["text"], path, data_root=config["data_root"])
+        previous = keras.mixed_precision.global_policy()
+        keras.mixed_precision.set_global_policy(config["precision"])
+        try:
+            return cls(read, name=config["name"], dtype=config["dtype"])
+        finally:
+            keras.mixed_precision.set_global_policy(previous)
 
 
 def _squeeze(value: tf.Tensor) -> tf.Tensor:

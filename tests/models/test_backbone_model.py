@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow import keras
 
-from easyssl.config import parse_config
+from easyssl.config import Config, parse_config
 from easyssl.models import build_model
 
 pytestmark = pytest.mark.both_keras
@@ -101,3 +102,32 @@ def test_losses_of_parts_average_to_the_loss_of_all_rows(weighted):
             whole = {"reg_pos_loss": whole["reg_pos_loss"]}
         for name, value in whole.items():
             np.testing.assert_allclose(sums[name] / counts[name], value, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("path", ["elsewhere/my.config", "elsewhere/my.json"])
+def test_a_keras_file_keeps_precision_and_the_place_of_other_files(tmp_path, monkeypatch, precision, path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "users.txt").write_text("a\nb\nc\n")
+    monkeypatch.chdir(tmp_path)
+    message = parse_config(RANK % "vocab_file: 'users.txt'", data_root="data").message
+    config = Config(message, path, data_root="data")
+    keras.mixed_precision.set_global_policy(precision)
+    try:
+        model = build_model(config)
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    features = model.transform(ROWS)
+    expected = model(features)["logits"]
+    saved = model.get_config()
+    model.save(tmp_path / "my.keras")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    again = keras.models.load_model(tmp_path / "my.keras")
+    assert keras.mixed_precision.global_policy().name == "float32"
+    assert again.dtype_policy.name == again.backbone.dtype_policy.name == precision
+    assert again.get_config() == {**saved, "path": path.removesuffix(".json")}
+    np.testing.assert_array_equal(again.transform(ROWS)["user"], features["user"])
+    np.testing.assert_array_equal(again(features)["logits"], expected)
+    losses = [m.compute_losses(features, {"clk": CLICKS}, training=False).total for m in (model, again)]
+    assert float(losses[0]) == float(losses[1])
