@@ -1,12 +1,16 @@
 """Every sample config plans without a warning and says what it is."""
 
+import csv
+import json
 import pathlib
 import re
 
+import numpy as np
 import pytest
 from command_lines import parse_command
 
 from easyssl.backbone.plan import build_plan
+from easyssl.cli.main import main
 from easyssl.config import load_config, parse_config
 from easyssl.data.features.spec import build_feature_specs
 from easyssl.data.prepare.taobao import COLUMNS
@@ -66,6 +70,31 @@ def test_the_sample_for_real_rows_differs_as_it_says():
         real.ClearField(field)
         made.ClearField(field)
     assert real == made
+
+
+@pytest.mark.slow
+def test_the_sample_for_real_rows_trains_evaluates_and_predicts(real_data, tmp_path, capfd):
+    rows = real_data("taobao_alimama_sample/taobao_dmr_500.csv")
+    words = [str(SAMPLES / "cl4srec_on_taobao_real.config"), "--data-root", str(rows.parent)]
+    words += ["--set", f"model_dir={tmp_path / 'run'}", "--set", "train_config.num_steps=3"]
+    assert main(["train", *words, "--set", "export_config.exporter_type=none"]) == 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    reported = [record["metrics"] for record in records if record["kind"] == "eval"][-1]
+    capfd.readouterr()
+    words += ["--allow-config-change"]
+    assert main(["evaluate", *words]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found.keys() == reported.keys() == {"auc", "gauc", "cross_entropy_loss"}
+    assert found == pytest.approx(reported, rel=1e-5)
+    scored = tmp_path / "scored.csv"
+    assert main(["predict", *words, "--input", str(rows), "--output", str(scored)]) == 0
+    with rows.open(newline="") as given, scored.open(newline="") as file:
+        given, rows = list(csv.DictReader(given)), list(csv.DictReader(file))
+    assert [row["user_id"] for row in rows] == [row["user_id"] for row in given] and len(rows) == 500
+    logits = np.array([float(row["logits"]) for row in rows])
+    clicks = np.array([float(row["clk"]) for row in rows])
+    loss = np.mean(np.logaddexp(0, logits) - clicks * logits)
+    assert found["cross_entropy_loss"] == pytest.approx(loss, rel=1e-4)
 
 
 def without(config, blocks, packages, groups=()):
