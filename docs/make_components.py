@@ -85,7 +85,7 @@ SeqAugment: one of these for each row; M is the mask, x and y are steps of other
   substitute   0.4    a  x  c  y  e  .  .
   word_drop           a  b' c  d  e' .  .
 
-FeatureMasking, complementary; [  ] is a trained default embedding of the field
+FeatureMasking, complementary; [  ] is the default embedding of the field
 
   the fields          user  item  cate  price
   first view          user  [  ]  [  ]  price
