@@ -80,8 +80,7 @@ class SeqAugment(keras.layers.Layer):
         pad_id: What ids behind the end of a row that gets shorter become. Defaults to -1.
         similar_items: Ids `[vocab, k]`: row i holds the items that are most like item i, one of which is
             taken; an entry of -1, like an id outside of the table, means the item itself. Nested lists, or
-            the name of a `.npy` or `.json` file, which is read again wherever the layer is made again. Only
-            for a single sequence of ids. Defaults to None.
+            the name of a `.npy` or `.json` file. Only for a single sequence of ids. Defaults to None.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
@@ -149,7 +148,6 @@ class SeqAugment(keras.layers.Layer):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"SeqAugment: `{name}` must be in [0, 1]. Received: {getattr(self, name)}")
         check_positive("SeqAugment", min_crop_len=min_crop_len, num_views=num_views)
-        self._similar_file = similar_items if isinstance(similar_items, str) else None
         self._similar_array: np.ndarray | None = None
         if similar_items is not None:
             self._similar_array = _table_of_ids(similar_items)
@@ -267,8 +265,7 @@ class SeqAugment(keras.layers.Layer):
         return None
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the constructor's arguments."""
-        similar = None if self._similar_array is None else self._similar_file or self._similar_array.tolist()
+        """Returns the constructor's arguments; a table from a file as nested lists."""
         return {
             **super().get_config(),
             **{name: getattr(self, name) for name in _RATES},
@@ -278,7 +275,7 @@ class SeqAugment(keras.layers.Layer):
             "num_views": self.num_views,
             "mask_id": list(self.mask_id) if isinstance(self.mask_id, tuple) else self.mask_id,
             "pad_id": self.pad_id,
-            "similar_items": similar,
+            "similar_items": None if self._similar_array is None else self._similar_array.tolist(),
         }
 
 

@@ -147,6 +147,8 @@ def test_similar_items_come_from_a_file(tmp_path, suffix):
     layer = SeqAugment(**ONLY_SUBSTITUTE, similar_items=str(path))
     view, _ = layer([IDS, LENGTHS], training=True)
     np.testing.assert_array_equal(view, np.where(VALID, IDS + 10, -1))
+    path.unlink()
+    assert layer.get_config()["similar_items"] == table
     again, _ = SeqAugment.from_config(layer.get_config())([IDS, LENGTHS], training=True)
     np.testing.assert_array_equal(again, view)
 
