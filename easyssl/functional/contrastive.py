@@ -1,7 +1,8 @@
 """Contrastive losses: InfoNCE in the forms that papers use under one name, and that give different numbers.
 
-All of them work in float32 for any input dtype, average over rows, and are exactly 0 with zero gradient for a
-batch of one. They never form `exp(positive) / sum(exp)`; the log of it overflows at small temperatures.
+All of them work in float32 for any input dtype, average over rows, or add them up with `reduction="sum"`, and
+are exactly 0 with zero gradient for a batch of one. They never form `exp(positive) / sum(exp)`; the log of it
+overflows at small temperatures.
 
 Three arguments mean the same everywhere. A row whose `weights` entry is 0 counts for nothing, not even as a
 negative. Rows of equal `ids` are no negatives of each other. With `cross_replica`, the rows of all replicas
@@ -13,9 +14,12 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from easyssl.functional.masking import EXCLUDED, weighted_mean
+from easyssl.errors import nearest
+from easyssl.functional.masking import EXCLUDED, weighted_mean, weighted_sum
 from easyssl.functional.replicas import first_row, gather_rows
 from easyssl.functional.similarity import comparable, similarities
+
+_REDUCTIONS = {"mean": weighted_mean, "sum": weighted_sum}
 
 
 def one_way(
@@ -28,6 +32,7 @@ def one_way(
     ids: tf.Tensor | None = None,
     log_probabilities: tf.Tensor | None = None,
     cross_replica: bool = False,
+    reduction: str = "mean",
 ) -> tf.Tensor:
     """InfoNCE in one direction: anchor i has to find candidate i among all candidates of the batch.
 
@@ -45,12 +50,13 @@ def one_way(
         ids: `[batch]`; candidates with the anchor's id are no negatives. Defaults to None.
         log_probabilities: `[batch]`, log p of each candidate; no gradient flows. Defaults to None.
         cross_replica: Whether candidates of other replicas are negatives, too. Defaults to False.
+        reduction: What becomes of the losses of the rows: "mean" or "sum". Defaults to "mean".
 
     Returns:
         float32 scalar.
 
     Raises:
-        ValueError: For an unknown similarity or a temperature that is not positive.
+        ValueError: For an unknown similarity or reduction, or a temperature that is not positive.
 
     Example:
         >>> x = tf.eye(2)
@@ -67,7 +73,7 @@ def one_way(
     labels, negatives = _negatives(size, pool, weights, ids, cross_replica)
     if weights is not None or ids is not None:
         logits = _exclude(logits, negatives | _is(labels, pool))
-    return weighted_mean(_cross_entropy(logits, labels), weights)
+    return _reduced(_cross_entropy(logits, labels), weights, reduction)
 
 
 def symmetric(
@@ -79,6 +85,7 @@ def symmetric(
     weights: tf.Tensor | None = None,
     ids: tf.Tensor | None = None,
     cross_replica: bool = False,
+    reduction: str = "mean",
 ) -> tf.Tensor:
     """The mean of `one_way` in both directions.
 
@@ -90,12 +97,13 @@ def symmetric(
         weights: `[batch]`, the weight of each row. Defaults to None.
         ids: `[batch]`; rows of one id are no negatives of each other. Defaults to None.
         cross_replica: Whether rows of other replicas are negatives, too. Defaults to False.
+        reduction: What becomes of the losses of the rows: "mean" or "sum". Defaults to "mean".
 
     Returns:
         float32 scalar.
 
     Raises:
-        ValueError: For an unknown similarity or a temperature that is not positive.
+        ValueError: For an unknown similarity or reduction, or a temperature that is not positive.
 
     Example:
         >>> a, b = tf.constant([[1.0, 0.0], [0.0, 2.0]]), tf.constant([[0.5, 0.0], [1.0, 1.0]])
@@ -112,6 +120,7 @@ def symmetric(
             weights=weights,
             ids=ids,
             cross_replica=cross_replica,
+            reduction=reduction,
         )
 
     return (direction(left, right) + direction(right, left)) / 2.0
@@ -126,6 +135,7 @@ def nt_xent(
     weights: tf.Tensor | None = None,
     ids: tf.Tensor | None = None,
     cross_replica: bool = False,
+    reduction: str = "mean",
 ) -> tf.Tensor:
     """InfoNCE over both views at once, as SimCLR and CL4SRec use it.
 
@@ -140,12 +150,13 @@ def nt_xent(
         weights: `[batch]`, the weight of each row. A row of weight 0 is no negative either. Defaults to None.
         ids: `[batch]`; rows of one id are no negatives of each other. Defaults to None.
         cross_replica: Whether rows of other replicas are negatives, too. Defaults to False.
+        reduction: What becomes of the losses of the rows: "mean" or "sum". Defaults to "mean".
 
     Returns:
         float32 scalar.
 
     Raises:
-        ValueError: For an unknown similarity or a temperature that is not positive.
+        ValueError: For an unknown similarity or reduction, or a temperature that is not positive.
 
     Example:
         >>> round(float(nt_xent(tf.eye(2), tf.eye(2))), 6)  # log(e + 2) - 1
@@ -154,7 +165,7 @@ def nt_xent(
     logits, labels, negatives = _both_views(left, right, similarity, temperature, weights, ids, cross_replica)
     allowed = negatives | _is(labels, tf.shape(logits)[1])
     losses = _cross_entropy(_exclude(logits, allowed), labels)
-    return weighted_mean(losses, _twice(weights))
+    return _reduced(losses, _twice(weights), reduction)
 
 
 def decoupled(
@@ -166,6 +177,7 @@ def decoupled(
     weights: tf.Tensor | None = None,
     ids: tf.Tensor | None = None,
     cross_replica: bool = False,
+    reduction: str = "mean",
 ) -> tf.Tensor:
     """`nt_xent` without the positive in the denominator.
 
@@ -181,12 +193,13 @@ def decoupled(
         weights: `[batch]`, the weight of each row. A row of weight 0 is no negative either. Defaults to None.
         ids: `[batch]`; rows of one id are no negatives of each other. Defaults to None.
         cross_replica: Whether rows of other replicas are negatives, too. Defaults to False.
+        reduction: What becomes of the losses of the rows: "mean" or "sum". Defaults to "mean".
 
     Returns:
         float32 scalar.
 
     Raises:
-        ValueError: For an unknown similarity or a temperature that is not positive.
+        ValueError: For an unknown similarity or reduction, or a temperature that is not positive.
 
     Example:
         >>> round(float(decoupled(tf.eye(2), tf.eye(2))), 6)  # log 2 - 1
@@ -197,26 +210,50 @@ def decoupled(
     positives = tf.reduce_sum(left * right, axis=-1) / temperature
     rest = tf.reduce_logsumexp(_exclude(logits, negatives), axis=1)
     losses = tf.where(tf.reduce_any(negatives, axis=1), rest - _twice(positives), 0.0)
-    return weighted_mean(losses, _twice(weights))
+    return _reduced(losses, _twice(weights), reduction)
 
 
-def l2_distance(left: tf.Tensor, right: tf.Tensor, *, weights: tf.Tensor | None = None) -> tf.Tensor:
-    """Mean over rows of the squared Euclidean distance.
+def l2_distance(
+    left: tf.Tensor, right: tf.Tensor, *, weights: tf.Tensor | None = None, reduction: str = "mean"
+) -> tf.Tensor:
+    """Mean or sum over rows of the squared Euclidean distance.
 
     Args:
         left: `[batch, dim]`.
         right: `[batch, dim]`.
         weights: `[batch]`, the weight of each row. Defaults to None.
+        reduction: What becomes of the losses of the rows: "mean" or "sum". Defaults to "mean".
 
     Returns:
         float32 scalar.
+
+    Raises:
+        ValueError: For an unknown reduction.
 
     Example:
         >>> float(l2_distance(tf.constant([[1.0, 2.0]]), tf.constant([[0.0, 4.0]])))
         5.0
     """
     difference = tf.cast(left, tf.float32) - tf.cast(right, tf.float32)
-    return weighted_mean(tf.reduce_sum(tf.square(difference), axis=-1), weights)
+    return _reduced(tf.reduce_sum(tf.square(difference), axis=-1), weights, reduction)
+
+
+def check_reduction(reduction: str) -> None:
+    """Raises `ValueError` unless a reduction is "mean" or "sum".
+
+    Args:
+        reduction: What becomes of the losses of the rows.
+
+    Raises:
+        ValueError: With what was received.
+    """
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"unknown reduction '{reduction}'{nearest(reduction, _REDUCTIONS)}")
+
+
+def _reduced(losses: tf.Tensor, weights: tf.Tensor | None, reduction: str) -> tf.Tensor:
+    check_reduction(reduction)
+    return _REDUCTIONS[reduction](losses, weights)
 
 
 def _both_views(

@@ -90,5 +90,23 @@ def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Ten
     """
     values = tf.cast(values, tf.float32)
     weights = tf.ones_like(values) if weights is None else tf.cast(weights, tf.float32)
-    total = tf.reduce_sum(tf.where(weights == 0.0, 0.0, values) * weights)
-    return total / tf.maximum(tf.reduce_sum(weights), 1.0)
+    return weighted_sum(values, weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+
+
+def weighted_sum(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns `sum(w * v)` in float32.
+
+    Args:
+        values: `[batch]`.
+        weights: `[batch]` or `None` for ones. Where a weight is 0 the value does not matter, not even NaN.
+
+    Returns:
+        float32 scalar; 0 for an empty batch.
+
+    Example:
+        >>> float(weighted_sum(tf.constant([1.0, 2.0, float("nan")]), tf.constant([1.0, 0.5, 0.0])))
+        2.0
+    """
+    values = tf.cast(values, tf.float32)
+    weights = tf.ones_like(values) if weights is None else tf.cast(weights, tf.float32)
+    return tf.reduce_sum(tf.where(weights == 0.0, 0.0, values) * weights)

@@ -9,7 +9,14 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
-from easyssl.functional.contrastive import decoupled, l2_distance, nt_xent, one_way, symmetric
+from easyssl.functional.contrastive import (
+    check_reduction,
+    decoupled,
+    l2_distance,
+    nt_xent,
+    one_way,
+    symmetric,
+)
 from easyssl.functional.prototypes import row_weights
 from easyssl.functional.similarity import check_similarity
 from easyssl.losses.collect import report_loss
@@ -55,10 +62,12 @@ class AuxiliaryLoss(keras.layers.Layer):
         normalize: Whether similarities are cosines; otherwise they are dot products. Defaults to False.
         cross_replica: Whether the rows of other replicas of a distribution strategy are negatives, too.
             Defaults to False.
+        reduction: "mean" or "sum" of the losses of the rows. "nce_loss" and "decoupled" have two a row, one
+            for each view. Defaults to "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
-        ValueError: For an unknown loss type or a temperature that is not positive.
+        ValueError: For an unknown loss type or reduction, or a temperature that is not positive.
 
     Example:
         >>> from easyssl.losses import collect_losses
@@ -81,6 +90,7 @@ class AuxiliaryLoss(keras.layers.Layer):
         temperature: float = 0.1,
         normalize: bool = False,
         cross_replica: bool = False,
+        reduction: Literal["mean", "sum"] = "mean",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # the inputs arrive in the precision they were computed in
@@ -90,10 +100,12 @@ class AuxiliaryLoss(keras.layers.Layer):
         self.temperature = temperature
         self.normalize = normalize
         self.cross_replica = cross_replica
+        self.reduction = reduction
         self.supports_masking = True
         if loss_type not in _NAMES:
             raise ValueError(f"AuxiliaryLoss: unknown loss_type '{loss_type}'{nearest(loss_type, _NAMES)}")
         check_similarity("dot", temperature)
+        check_reduction(reduction)
 
     def call(self, inputs: list[tf.Tensor], training: bool | None = None) -> tf.Tensor:
         """Computes the loss, and reports it if `training`.
@@ -111,7 +123,7 @@ class AuxiliaryLoss(keras.layers.Layer):
         left, right, ids = self._views(inputs)
         weights = row_weights([left, right])
         if self.loss_type == "l2_loss":
-            loss = l2_distance(left, right, weights=weights)
+            loss = l2_distance(left, right, weights=weights, reduction=self.reduction)
         else:
             loss = _CONTRASTIVE[self.loss_type](
                 left,
@@ -121,6 +133,7 @@ class AuxiliaryLoss(keras.layers.Layer):
                 weights=weights,
                 ids=ids,
                 cross_replica=self.cross_replica,
+                reduction=self.reduction,
             )
         if training:
             report_loss(self, f"{self.name}_{_NAMES[self.loss_type]}", loss, self.loss_weight)
@@ -155,4 +168,5 @@ class AuxiliaryLoss(keras.layers.Layer):
             "temperature": self.temperature,
             "normalize": self.normalize,
             "cross_replica": self.cross_replica,
+            "reduction": self.reduction,
         }

@@ -96,6 +96,14 @@ def test_only_empty_rows_give_exactly_zero(kind, normalize):
     np.testing.assert_array_equal(gradients, 0.0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sum_is_the_mean_times_the_rows_that_count(kind):
+    left = np.where(np.arange(6)[:, None] == 3, 0.0, A).astype("float32")
+    terms = 10 if kind in ("nce_loss", "decoupled") else 5
+    mean, total = (AuxiliaryLoss(kind, temperature=0.5, reduction=name)([left, B]) for name in ("mean", "sum"))
+    assert float(total) == pytest.approx(terms * float(mean), rel=1e-5)
+
+
 def test_l2_loss_has_no_use_for_ids():
     with pytest.raises(ValueError, match="two inputs .batch, dim. of one width. Received"):
         AuxiliaryLoss("l2_loss")([A, B, IDS])
@@ -151,5 +159,7 @@ def test_other_inputs_are_refused(inputs):
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="unknown loss_type 'infonce'; did you mean 'info_nce'"):
         AuxiliaryLoss("infonce")
+    with pytest.raises(ValueError, match="unknown reduction 'men'; did you mean 'mean'"):
+        AuxiliaryLoss("info_nce", reduction="men")
     with pytest.raises(ValueError, match="temperature=0"):
         AuxiliaryLoss("info_nce", temperature=0)
