@@ -8,6 +8,7 @@ over rows.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -34,6 +35,8 @@ class AugmentRates:
         substitute_rate: Share of the steps that others take the place of.
         word_drop_rate: Probability that an alternative of its own takes the place of a step.
         min_crop_len: Steps that a crop, or the removal of a window, keeps at least.
+        choice: "row" for an operator for each row, or "batch" for one for all rows.
+        operator_weights: How likely each enabled operator is, up to a factor; None for all alike.
     """
 
     crop_rate: float = 1.0
@@ -45,6 +48,8 @@ class AugmentRates:
     substitute_rate: float = 0.0
     word_drop_rate: float = 0.0
     min_crop_len: int = 1
+    choice: str = "row"
+    operator_weights: Sequence[float] | None = None
 
     def enabled(self) -> list[str]:
         """Returns the operators that rows draw from."""
@@ -81,7 +86,7 @@ class Change(NamedTuple):
 def draw_change(
     lengths: tf.Tensor, size: int | tf.Tensor, key: tf.Tensor, rates: AugmentRates, similar: bool = False
 ) -> Change:
-    """Draws one operator for each row, uniformly from the enabled ones, and its positions.
+    """Draws one of the enabled operators for each row, or one for all, and its positions in each row.
 
     Args:
         lengths: int32 `[batch]`, within 0 .. size.
@@ -100,7 +105,7 @@ def draw_change(
     # Time comes first, so that more padding appends random numbers instead of moving them.
     kinds = (2 if similar else 3) if takes else 1
     numbers = uniform(key, tf.stack([2 + slots * kinds, batch]))
-    choice = tf.minimum(tf.cast(numbers[0] * len(names), tf.int32), len(names) - 1)
+    choice = _choose(numbers[0, :1] if rates.choice == "batch" else numbers[0], names, rates)
     draws = [tf.transpose(x) for x in tf.unstack(tf.reshape(numbers[2:], [slots, kinds, batch]), axis=1)]
     chosen = {name: (choice == place) & (lengths > 0) for place, name in enumerate(names)}
 
@@ -200,8 +205,10 @@ def augment_sequence(
     similar_items: tf.Tensor | None = None,
     alternative: Any = None,
     pad_value: Any = 0,
+    choice: str = "row",
+    operator_weights: Sequence[float] | None = None,
 ) -> tuple[Any, tf.Tensor]:
-    """Changes each row by one operator, drawn uniformly from the enabled ones.
+    """Changes each row by one operator, drawn from the enabled ones.
 
     `easyssl.layers.SeqAugment` says what the operators do. Crop is enabled by a rate below 1, each other one
     by a rate above 0. Rows of length 0 stay as they are. The result does not depend on the amount of padding,
@@ -228,6 +235,9 @@ def augment_sequence(
         alternative: What word drop takes, in the form of `sequence`. Defaults to None.
         pad_value: What steps behind the end of a row that gets shorter become; with a list of sequences, a
             list or one value for all. Defaults to 0.
+        choice: "row" for an operator for each row, or "batch" for one for all rows. Defaults to "row".
+        operator_weights: How likely each enabled operator is, up to a factor, in the order of
+            `AugmentRates.enabled`. Defaults to None, which is all alike.
 
     Returns:
         The augmented sequence, or list of sequences, of the same shape, and the lengths, int32 `[batch]`.
@@ -253,6 +263,8 @@ def augment_sequence(
         substitute_rate,
         word_drop_rate,
         min_crop_len,
+        choice,
+        operator_weights,
     )
     size = sequences[0].shape[1]
     size = tf.shape(sequences[0])[1] if size is None else size
@@ -266,6 +278,15 @@ def augment_sequence(
         ]
         lengths = change.lengths
     return (sequences if several else sequences[0]), lengths
+
+
+def _choose(draws: tf.Tensor, names: Sequence[str], rates: AugmentRates) -> tf.Tensor:
+    """Returns the place of an operator in `names` for each draw in [0, 1)."""
+    if rates.operator_weights is None:
+        return tf.minimum(tf.cast(draws * len(names), tf.int32), len(names) - 1)
+    bounds = list(itertools.accumulate(rates.operator_weights))
+    passed = [draws >= bound / bounds[-1] for bound in bounds[:-1]]
+    return tf.reduce_sum(tf.cast(tf.stack([tf.zeros_like(draws, tf.bool), *passed]), tf.int32), axis=0)
 
 
 def _moves(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional.augment import augment_sequence
+from easyssl.functional.augment import AugmentRates, augment_sequence
 from easyssl.functional.random import add_random_state, advance
 from easyssl.layers.arrays import read_array
 from easyssl.layers.building import check_positive, last_dim
@@ -30,7 +30,8 @@ _RATES = (
 class SeqAugment(keras.layers.Layer):
     """Makes random views of sequences while training.
 
-    Every row gets one operator, drawn uniformly from the enabled ones, independently of the other rows:
+    Every row gets one operator, drawn uniformly from the enabled ones, independently of the other rows,
+    unless `choice` and `operator_weights` say otherwise:
 
     | operator | what it does | enabled by |
     | --- | --- | --- |
@@ -81,11 +82,17 @@ class SeqAugment(keras.layers.Layer):
         similar_items: Ids `[vocab, k]`: row i holds the items that are most like item i, one of which is
             taken; an entry of -1, like an id outside of the table, means the item itself. Nested lists, or
             the name of a `.npy` or `.json` file. Only for a single sequence of ids. Defaults to None.
+        choice: "row", where each row draws its operator, or "batch", where a view draws one for all rows, as
+            UniSRec does; places are drawn for each row all the same. Defaults to "row".
+        operator_weights: How likely the enabled operators are, up to a factor, one number each in the order
+            of the table; UniSRec has 0.9 for item_drop and 0.1 for word_drop. Defaults to None, which is all
+            alike.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
-        ValueError: If a rate is not in [0, 1], `min_crop_len` or `num_views` is not positive, or
-            `similar_items` is not a table of ids.
+        ValueError: If a rate is not in [0, 1], `min_crop_len` or `num_views` is not positive,
+            `similar_items` is not a table of ids, `choice` is unknown, or `operator_weights` are not one
+            number for each enabled operator, of which none is negative and not all are 0.
 
     Example:
         >>> layer = SeqAugment(mask_rate=0.0, crop_rate=0.5, reorder_rate=0.0, seed=7)
@@ -126,6 +133,8 @@ class SeqAugment(keras.layers.Layer):
         mask_id: int | list[int] | None = None,
         pad_id: int = -1,
         similar_items: str | list | None = None,
+        choice: Literal["row", "batch"] = "row",
+        operator_weights: list[float] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -143,11 +152,14 @@ class SeqAugment(keras.layers.Layer):
         self.num_views = num_views
         self.mask_id = tuple(mask_id) if isinstance(mask_id, list | tuple) else mask_id
         self.pad_id = pad_id
+        self.choice = choice
+        self.operator_weights = None if operator_weights is None else tuple(map(float, operator_weights))
         self.supports_masking = True
         for name in _RATES:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"SeqAugment: `{name}` must be in [0, 1]. Received: {getattr(self, name)}")
         check_positive("SeqAugment", min_crop_len=min_crop_len, num_views=num_views)
+        self._check_choice()
         self._similar_array: np.ndarray | None = None
         if similar_items is not None:
             self._similar_array = _table_of_ids(similar_items)
@@ -183,6 +195,20 @@ class SeqAugment(keras.layers.Layer):
                 self._similar_items = tf.constant(self._similar_array)
         self.random_state = add_random_state(self, self.seed)
         super().build(input_shape)
+
+    def _check_choice(self) -> None:
+        if self.choice not in ("row", "batch"):
+            raise ValueError(f"SeqAugment: `choice` must be 'row' or 'batch'. Received: '{self.choice}'")
+        weights = self.operator_weights
+        if weights is None:
+            return
+        enabled = AugmentRates(**{name: getattr(self, name) for name in _RATES}).enabled()
+        usable = all(0 <= weight < float("inf") for weight in weights) and any(weights)
+        if len(weights) != len(enabled) or not usable:
+            raise ValueError(
+                "SeqAugment: `operator_weights` must be one number for each enabled operator, none negative "
+                f"and not all 0. Received: operator_weights={list(weights)}, enabled: {', '.join(enabled)}"
+            )
 
     def _check_alternatives(self, shapes: list[tuple[int | None, ...]], input_shape: Any) -> None:
         alternatives = _shapes_of(input_shape[2]) if len(input_shape) > 2 else []
@@ -234,6 +260,8 @@ class SeqAugment(keras.layers.Layer):
             advance(self.random_state),
             **{name: getattr(self, name) for name in _RATES},
             min_crop_len=self.min_crop_len,
+            choice=self.choice,
+            operator_weights=self.operator_weights,
             alternative=alternative,
             similar_items=None if self._similar_array is None else self._similar_items,
             pad_value=[0 if x.dtype.is_floating else self.pad_id for x in sequences],
@@ -275,6 +303,8 @@ class SeqAugment(keras.layers.Layer):
             "num_views": self.num_views,
             "mask_id": list(self.mask_id) if isinstance(self.mask_id, tuple) else self.mask_id,
             "pad_id": self.pad_id,
+            "choice": self.choice,
+            "operator_weights": None if self.operator_weights is None else list(self.operator_weights),
             "similar_items": None if self._similar_array is None else self._similar_array.tolist(),
         }
 

@@ -128,6 +128,41 @@ def test_alternatives_of_another_form_are_refused(first, third):
         SeqAugment(word_drop_rate=0.5, mask_rate=0.0, name="drop")([first, LENGTHS, third], training=True)
 
 
+def operators(layer, rows=200):
+    """Returns which rows were masked and which got their alternative."""
+    ids = np.zeros([rows, 3], "int64")
+    view, _ = layer([ids, np.full([rows], 3), ids + 1], training=True)
+    assert set(view.numpy().ravel()) <= {1, 2} and (view.numpy() == view.numpy()[:, :1]).all()
+    return view.numpy()[:, 0] == 2, view.numpy()[:, 0] == 1
+
+
+MASK_OR_SWAP = {"mask_rate": 1.0, "crop_rate": 1.0, "reorder_rate": 0.0, "word_drop_rate": 1.0, "mask_id": 2}
+
+
+def test_a_batch_may_draw_one_operator():
+    layer = SeqAugment(**MASK_OR_SWAP, choice="batch", seed=1)
+    masked = [operators(layer, 8)[0] for _ in range(40)]
+    assert all(len(set(rows)) == 1 for rows in masked)
+    assert 8 < sum(rows[0] for rows in masked) < 32
+    assert 60 < operators(SeqAugment(**MASK_OR_SWAP, seed=1))[0].sum() < 140
+
+
+def test_operators_come_by_their_weights():
+    masked, swapped = operators(SeqAugment(**MASK_OR_SWAP, operator_weights=[9, 1], seed=1), 2000)
+    assert 1730 < masked.sum() < 1870 and masked.sum() + swapped.sum() == 2000
+    assert operators(SeqAugment(**MASK_OR_SWAP, operator_weights=[0, 1], choice="batch"))[1].all()
+
+
+def test_gate_of_choices():
+    run_layer_test(
+        SeqAugment,
+        {"seed": 1, "choice": "batch", "operator_weights": [0.2, 0.5, 0.3]},
+        (X, LENGTHS),
+        expected_output_shape=[X.shape, LENGTHS.shape],
+        is_random=True,
+    )
+
+
 def test_steps_behind_the_end_are_padding():
     for pad in (-1, 0):
         layer = SeqAugment(mask_rate=0.0, crop_rate=0.5, reorder_rate=0.0, pad_id=pad)
@@ -207,6 +242,10 @@ def test_mask_vector_is_float32_under_mixed_precision():
         ({"min_crop_len": 0}, "min_crop_len"),
         ({"insert_rate": -1}, "insert_rate"),
         ({"num_views": 0}, "num_views"),
+        ({"choice": "rows"}, "choice.*'rows'"),
+        ({"operator_weights": [1.0, 2.0]}, "operator_weights.*enabled: crop, mask, reorder"),
+        ({"operator_weights": [1.0, -1.0, 1.0]}, "operator_weights"),
+        ({"operator_weights": [0, 0, 0]}, "operator_weights"),
         ({"similar_items": [[0.5]]}, "similar_items.*whole numbers"),
         ({"similar_items": [1, 2]}, "similar_items.*whole numbers"),
         ({"similar_items": "absent.npy"}, "similar_items.*absent.npy.*No such file"),
