@@ -38,5 +38,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Says that the action's own arguments are missing; with the action in front, it is run instead."""
-    raise UsageError(f"easyssl data: put '{args.action}' first: easyssl data {args.action} ...")
+    """Never called with an action, which is run instead."""
+    raise UsageError(f"easyssl data: an action is missing: {', '.join(ACTIONS)}; see 'easyssl data --help'")

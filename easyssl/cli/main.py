@@ -116,6 +116,8 @@ def _run(words: list[str]) -> int:
     actions = getattr(command, "ACTIONS", {})
     if rest and rest[0] in actions:
         name, command, rest = f"{name} {rest[0]}", actions[rest[0]], rest[1:]
+    elif late := next((word for word in rest if word in actions), None):
+        raise UsageError(f"easyssl {name}: put '{late}' first: easyssl {name} {late} ...")
     parser = Parser(f"easyssl {name}", command.DESCRIPTION, command.EPILOG)
     command.add_arguments(parser)
     try:
