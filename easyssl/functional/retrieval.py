@@ -59,7 +59,7 @@ def rank_items(
             is then the largest one, `max_k sim(z_k, item)`.
         items: `[items, dim]`.
         targets: int `[users, targets]` rows of `items`, or `[users]`; entries that are no items, such as -1,
-            stand for none. Defaults to None, for users without targets.
+            stand for none. Defaults to None, which is for users without targets.
         k: Length of the list of best items, at least 1.
         excluded: int `[users, n]`, items that a user is not given, such as the history; entries that are no
             items stand for none. An item that nobody is to be given, such as padding, can be taken out by
