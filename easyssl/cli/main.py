@@ -9,13 +9,14 @@ import traceback
 from collections.abc import Sequence
 
 import easyssl
-from easyssl.cli import check, data, evaluate, export, layers, predict, train
+from easyssl.cli import check, convert, data, evaluate, export, layers, predict, train
 from easyssl.cli.arguments import Parser, closest_command
 from easyssl.cli.environment import prepare_tensorflow
 from easyssl.errors import InputError, UsageError
 
 COMMANDS = {
     "check": check,
+    "convert": convert,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
@@ -37,6 +38,7 @@ _EXAMPLES = """\
 examples:
   easyssl data generate taobao --out samples/data/taobao       made-up rows to try things with
   easyssl check samples/cl4srec_on_taobao.config               does it fit together, what will be built?
+  easyssl convert theirs.config                                what of an EasyRec config acts here
   easyssl layers SeqAugment                                    what a layer takes, does and gives
   easyssl train samples/cl4srec_on_taobao.config               the same command again resumes
   easyssl predict my.config --input new.csv --output scored.csv

@@ -27,16 +27,36 @@ def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
         UsageError: If a plugin cannot be imported.
         ConfigError: If the config cannot be read or does not fit together.
     """
-    from easyssl.backbone.plan import build_plan
-    from easyssl.backbone.plan_match import plan_match
+    config = load(args)
+    return config, plan_config(config)
+
+
+def load(args: argparse.Namespace) -> Config:
+    """Imports the plugins and reads the config that the command line names.
+
+    Raises:
+        UsageError: If a plugin cannot be imported.
+        ConfigError: If the config cannot be read.
+    """
     from easyssl.config import load_config
-    from easyssl.data.features.spec import build_feature_specs
-    from easyssl.metrics import metrics_from_config
 
     if args.plugins:
         load_tensorflow()
         load_plugins(args.plugins)
-    config = load_config(args.config, overrides=args.overrides, data_root=args.data_root)
+    return load_config(args.config, overrides=args.overrides, data_root=args.data_root)
+
+
+def plan_config(config: Config) -> Plan:
+    """Checks a config as far as that goes without TensorFlow, and plans it.
+
+    Raises:
+        ConfigError: If a field cannot be acted on, or the config does not fit together.
+    """
+    from easyssl.backbone.plan import build_plan
+    from easyssl.backbone.plan_match import plan_match
+    from easyssl.data.features.spec import build_feature_specs
+    from easyssl.metrics import metrics_from_config
+
     config.refuse()
     if not config.message.model_dir:
         raise config.error("model_dir", "is not set, expected the folder to write checkpoints and exports to")
@@ -49,7 +69,7 @@ def load_and_plan(args: argparse.Namespace) -> tuple[Config, Plan]:
     if config.message.model_config.model_class == "MatchModel":
         plan_match(config, plan, specs)
     metrics_from_config(config)
-    return config, plan
+    return plan
 
 
 def modes(config: Config) -> list[str]:

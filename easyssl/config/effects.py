@@ -1,13 +1,16 @@
-"""Finds the fields of a config that this program accepts without acting on, or cannot act on."""
+"""Tells the fields of a config that act from those that are accepted without effect or cannot be acted on."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from google.protobuf.descriptor import EnumValueDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from easyssl.config.bind import python_value, struct_value
 from easyssl.config.messages import option_extension
 
 _NO_EFFECT = option_extension("no_effect")
@@ -33,23 +36,80 @@ class Finding:
     refused: bool
 
 
-def find_effects(message: Message, path: str = "") -> Iterator[Finding]:
+def find_effects(message: Message) -> Iterator[Finding]:
     """Yields the findings of a message in field order.
 
     A scalar that is set to its default is no finding, because it asks for nothing. Fields inside of a finding
     are not looked at.
     """
-    for field, value in message.ListFields():
+    for found in walk(message):
+        if isinstance(found, Finding):
+            yield found
+
+
+@dataclass(frozen=True)
+class Acting:
+    """A set field that does what it says.
+
+    Attributes:
+        path: Canonical field path.
+        value: Its value as text; `{}` for a message without fields, whose presence says something.
+    """
+
+    path: str
+    value: str
+
+
+def walk(message: Message, path: str = "") -> Iterator[Finding | Acting]:
+    """Yields each set field of a message, in field order, as what it is.
+
+    Args:
+        message: The message.
+        path: Canonical path of the message.
+
+    Yields:
+        Findings, inside of which nothing is looked at, and the scalars and empty messages elsewhere. The
+        entries of a `google.protobuf.Struct` are found by key.
+    """
+    fields = message.ListFields()
+    if path and not fields:
+        yield Acting(path, "{}")
+    for field, value in fields:
         name = f"{path}.{field.name}" if path else field.name
         finding = _of_field(field, value, name)
         if finding is not None:
             yield finding
-        elif field.enum_type is not None:
-            yield from _of_enum(field, value, name)
-        elif field.message_type is not None and field.message_type.file.package == message_package(message):
-            elements = enumerate(value) if field.is_repeated else [(None, value)]
-            for index, element in elements:
-                yield from find_effects(element, name if index is None else f"{name}[{index}]")
+            continue
+        findings = {} if field.enum_type is None else {f.path: f for f in _of_enum(field, value, name)}
+        elements = [(name, value)]
+        if field.is_repeated:
+            elements = [(f"{name}[{index}]", element) for index, element in enumerate(value)]
+        for where, element in elements:
+            if where in findings:
+                yield findings[where]
+            elif field.message_type is None:
+                yield Acting(where, _text(field, element))
+            elif field.message_type.file.package == message_package(message):
+                yield from walk(element, where)
+            else:
+                yield from _entries(element, where)
+
+
+def _entries(struct: Any, path: str) -> Iterator[Acting]:
+    """Yields the entries of a Struct, those of inner ones by all their keys."""
+    for key, value in sorted(struct.fields.items()):
+        if value.WhichOneof("kind") == "struct_value":
+            yield from _entries(value.struct_value, f"{path}.{key}")
+            continue
+        try:
+            yield Acting(f"{path}.{key}", json.dumps(struct_value(value), ensure_ascii=False))
+        except ValueError:  # it holds nothing; binding it is an error
+            yield Acting(f"{path}.{key}", "nothing")
+
+
+def _text(field: FieldDescriptor, value: object) -> str:
+    plain = python_value(field, value)
+    return plain if field.enum_type is not None else json.dumps(plain, ensure_ascii=False)
 
 
 def message_package(message: Message) -> str:

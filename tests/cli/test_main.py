@@ -40,11 +40,11 @@ def test_module_and_version():
 def test_help_names_every_command_and_needs_no_tensorflow():
     done = python("-c", WITHOUT_TENSORFLOW, "--help")
     assert done.returncode == 0 and done.stderr == ""
-    for command in ("check", "train", "evaluate", "predict", "export", "data"):
+    for command in ("check", "convert", "train", "evaluate", "predict", "export", "data"):
         assert re.search(rf"^  {command} +\S", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", ["check", "train", "evaluate", "predict", "export", "data"])
+@pytest.mark.parametrize("command", ["check", "convert", "train", "evaluate", "predict", "export", "data"])
 def test_help_of_a_command(easyssl, command):
     code, out, err = easyssl(command, "--help")
     assert code == 0 and err == ""
@@ -129,6 +129,7 @@ def test_check_builds_shapes_and_parameters(easyssl, project):
 
 FLAGS = {
     "check": {"--plan-only", "--plot"},
+    "convert": {"--brief"},
     "train": {"--allow-config-change", "--fresh", "--precision", "--strategy"},
     "evaluate": {"--allow-config-change", "--checkpoint", "--input"},
     "predict": {"--allow-config-change", "--checkpoint", "--input", "--output", "--prefix"},
