@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from easyssl.data.features.combo import ComboTransform
+from easyssl.data.features.expr import ExprTransform
 from easyssl.data.features.id import IdTransform
+from easyssl.data.features.lookup import LookupTransform
 from easyssl.data.features.pass_through import PassThroughTransform
 from easyssl.data.features.raw import RawTransform
 from easyssl.data.features.sequence import SequenceTransform
@@ -24,7 +27,10 @@ TRANSFORMS: dict[str, type[tf.Module]] = {
     "IdFeature": IdTransform,
     "RawFeature": RawTransform,
     "TagFeature": TagTransform,
+    "ComboFeature": ComboTransform,
+    "LookupFeature": LookupTransform,
     "SequenceFeature": SequenceTransform,
+    "ExprFeature": ExprTransform,
     "PassThroughFeature": PassThroughTransform,
 }
 """The class of ops for each feature type."""
@@ -74,9 +80,9 @@ class FeatureTransform(tf.Module):
     Per feature the output has, under the feature's name (`FeatureSpec.kind` tells which):
 
     - an id: int64 `[batch]`, -1 where missing;
-    - tags, or numbers in buckets: int64 `[batch, n]`, padded with -1, and `<name>/weight` float32
-      `[batch, n]` for weighted tags;
-    - numbers: float32 `[batch, raw_input_dim]`;
+    - tags, looked-up values, combinations of several values, or numbers in buckets: int64 `[batch, n]`,
+      padded with -1, and `<name>/weight` float32 `[batch, n]` for weighted tags;
+    - numbers: float32 `[batch, raw_input_dim]`, and `[batch, 1]` for an expression;
     - a sequence: int64 `[batch, seq_len]` padded with -1 (`[batch, seq_len, n]` with `seq_multi_sep`) or
       float32 `[batch, sequence_length]`, and `<name>/length` int32 `[batch]`.
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from easyssl.data.features.types import (
-    COMBINERS,
-    SEQUENCE_COMBINERS,
-    VECTOR_COMBINERS,
-    Buckets,
-    FeatureSpec,
-)
+from easyssl.data.features.checks import check_feature, unused_fields
+from easyssl.data.features.types import SEQUENCE_COMBINERS, Buckets, FeatureSpec
 from easyssl.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -18,19 +13,18 @@ if TYPE_CHECKING:
 
     from easyssl.config import Config
 
-FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "SequenceFeature", "PassThroughFeature")
-"""The feature types that can be transformed; the others of the language are refused."""
-
 _ID_FIELDS = ("hash_bucket_size", "vocab_list", "vocab_file", "num_buckets")
 _OF_NUMBERS = ("integer", "boundaries")
-_NUMBER_FIELDS = ("boundaries", "min_val", "max_val", "normalizer_fn")
-_NO_EFFECT = {
-    "IdFeature": (*_NUMBER_FIELDS, "kv_separator", "seq_multi_sep", "max_seq_len", "sequence_combiner"),
-    "TagFeature": (*_NUMBER_FIELDS, "seq_multi_sep", "max_seq_len", "sequence_combiner"),
-    "RawFeature": (*_ID_FIELDS[:3], "kv_separator", "max_seq_len", "sequence_combiner"),
-    "SequenceFeature": ("kv_separator",),
-    "PassThroughFeature": (),
+_COLUMNS = {
+    "TagFeature": (1, 2),
+    "LookupFeature": (2, 2),
+    "ComboFeature": (2, None),
+    "ExprFeature": (1, None),
+    "PassThroughFeature": (1, None),
 }
+"""Least and largest number of columns that a feature reads; one for other types."""
+_NAMED = ("ComboFeature", "LookupFeature", "ExprFeature")
+"""Types that have no column of their own to take the name from."""
 
 
 class FeatureReader:
@@ -61,19 +55,22 @@ class FeatureReader:
             ConfigError: At the field that is wrong.
         """
         message = self.message
-        if self.type not in FEATURE_TYPES:
-            supported = ", ".join(FEATURE_TYPES)
-            raise self.error("feature_type", f"{self.type} is not supported yet; supported are {supported}")
         self._check_inputs(inputs, inputs_path)
-        self._warn_without_effect()
-        element = "RawFeature" if self.type == "RawFeature" else "IdFeature"
+        element = "RawFeature" if self.type in ("RawFeature", "ExprFeature") else "IdFeature"
         if self.type == "SequenceFeature":
             element = _enum_name(message, "sub_feature_type")
             if element not in ("IdFeature", "RawFeature"):
                 raise self.error("sub_feature_type", f"expected IdFeature or RawFeature, found {element}")
+        for field in unused_fields(self.type, element):
+            default = message.DESCRIPTOR.fields_by_name[field].default_value
+            if self.is_set(field) and getattr(message, field) != default:
+                self.warn(field, f"not used by {self.type}")
         buckets = None
-        if self.type != "PassThroughFeature":
+        if self.type in ("ComboFeature", "LookupFeature"):
+            buckets = self._hash_buckets()
+        elif self.type not in ("ExprFeature", "PassThroughFeature"):
             buckets = self._number_buckets() if element == "RawFeature" else self._id_buckets()
+        scaled = element == "RawFeature" and self.type != "ExprFeature"
         spec = FeatureSpec(
             name=message.feature_name or inputs[0],
             type=self.type,
@@ -86,20 +83,24 @@ class FeatureReader:
             combiner=message.combiner,
             initializer=self._initializer(),
             separator=message.separator,
-            kv_separator=message.kv_separator if self.type == "TagFeature" else "",
+            kv_separator=message.kv_separator if self.type in ("TagFeature", "LookupFeature") else "",
             seq_multi_sep=message.seq_multi_sep if self.type in ("RawFeature", "SequenceFeature") else "",
             max_seq_len=message.max_seq_len if self.type == "SequenceFeature" else 0,
+            keep_last=_enum_name(message, "keep_steps") == "LAST_STEPS",
             precision=message.precision,
-            min_val=message.min_val if element == "RawFeature" else 0.0,
-            max_val=message.max_val if element == "RawFeature" else 0.0,
-            normalizer=self._normalizer() if element == "RawFeature" else "",
-            raw_input_dim=message.raw_input_dim,
+            min_val=message.min_val if scaled else 0.0,
+            max_val=message.max_val if scaled else 0.0,
+            normalizer=self._normalizer() if scaled else "",
+            raw_input_dim=1 if self.type == "ExprFeature" else message.raw_input_dim,
             sequence_length=message.sequence_length,
             sequence_combiner=self._sequence_combiner(),
             empty_sequence=_enum_name(message, "empty_sequence"),
+            combo_join_sep=message.combo_join_sep if self.type == "ComboFeature" else "",
+            combo_input_seps=tuple(message.combo_input_seps) if self.type == "ComboFeature" else (),
+            lookup_max_sel_elem_num=message.lookup_max_sel_elem_num,
+            expression=self._expression(inputs) if self.type == "ExprFeature" else "",
         )
-        self._check_cells(spec)
-        self._check_combiner(spec)
+        check_feature(self, spec)
         return spec
 
     def error(self, field: str, text: str) -> ConfigError:
@@ -142,9 +143,12 @@ class FeatureReader:
     def _check_inputs(self, inputs: list[str], inputs_path: str) -> None:
         if not inputs:
             raise self.error("", "input_names is empty; name the column that the feature reads")
-        most = {"TagFeature": 2, "PassThroughFeature": len(inputs)}.get(self.type, 1)
-        if len(inputs) > most:
-            raise self.error("input_names", f"{self.type} reads {most} column(s), found {len(inputs)}")
+        least, most = _COLUMNS.get(self.type, (1, 1))
+        if len(inputs) < least or (most is not None and len(inputs) > most):
+            expected = f"{least} or more" if most is None else " or ".join(map(str, range(least, most + 1)))
+            raise self.error("input_names", f"{self.type} reads {expected} column(s), found {len(inputs)}")
+        if self.type in _NAMED and not self.message.feature_name:
+            raise self.error("", f"{self.type} needs a feature_name")
         for index, name in enumerate(inputs):
             if name not in self.columns:
                 path = inputs_path if inputs_path.endswith("]") else f"{inputs_path}[{index}]"
@@ -152,10 +156,10 @@ class FeatureReader:
                     path, f"no column '{name}' in data_config.input_fields{nearest(name, self.columns)}"
                 )
 
-    def _warn_without_effect(self) -> None:
-        for field in _NO_EFFECT[self.type]:
-            if self.is_set(field):
-                self.warn(field, f"not used by {self.type}")
+    def _hash_buckets(self) -> Buckets:
+        if not self.message.hash_bucket_size:
+            raise self.error("", f"{self.type} needs hash_bucket_size")
+        return Buckets("hash", self.message.hash_bucket_size)
 
     def _id_buckets(self) -> Buckets | None:
         found = [f for f in _ID_FIELDS if self.is_set(f) and getattr(self.message, f)]
@@ -235,6 +239,17 @@ class FeatureReader:
             raise self.error("normalizer_fn", str(error)) from None
         return expression.text
 
+    def _expression(self, inputs: list[str]) -> str:
+        from easyssl.config.expressions import ExpressionError, parse_column_expression
+
+        text = self.message.expression
+        if not text.strip():
+            raise self.error("", "ExprFeature needs an expression")
+        try:
+            return parse_column_expression(text, inputs).text
+        except ExpressionError as error:
+            raise self.error("expression", str(error)) from None
+
     def _sequence_combiner(self) -> str:
         if self.type != "SequenceFeature" or not self.message.HasField("sequence_combiner"):
             return ""
@@ -242,57 +257,6 @@ class FeatureReader:
         if kind not in SEQUENCE_COMBINERS:
             raise self.error("sequence_combiner", f"expected {' or '.join(SEQUENCE_COMBINERS)}, found {kind}")
         return kind
-
-    def _check_cells(self, spec: FeatureSpec) -> None:
-        """The column types and separators that the feature's cells need."""
-        kind = self.columns[spec.inputs[0]]
-        decimal = kind in ("FLOAT", "DOUBLE")
-        if spec.type == "SequenceFeature" and (decimal or kind == "BOOL"):
-            raise self.error("", f"a sequence needs a STRING column, '{spec.inputs[0]}' is {kind}")
-        if spec.element == "IdFeature" and spec.buckets is not None and decimal:
-            if spec.buckets.kind == "integer":
-                raise self.error(
-                    "num_buckets", f"needs whole numbers, but column '{spec.inputs[0]}' is {kind}"
-                )
-            if spec.precision < 1:
-                raise self.error("", f"column '{spec.inputs[0]}' is {kind}: ids of it need precision above 0")
-        if spec.type == "RawFeature":
-            if spec.raw_input_dim < 1:
-                raise self.error("raw_input_dim", "must be at least 1, found 0")
-            if kind != "STRING" and (spec.raw_input_dim > 1 or spec.seq_multi_sep):
-                raise self.error("", f"vectors need a STRING column, '{spec.inputs[0]}' is {kind}")
-        if spec.kind == "value_sequence":
-            if spec.sequence_length < 1:
-                raise self.error("sequence_length", "must be at least 1, found 0")
-            if spec.seq_multi_sep:
-                raise self.error("seq_multi_sep", "numbers need boundaries to have several values per step")
-        if self.type in ("TagFeature", "SequenceFeature", "RawFeature"):
-            separators = [("separator", spec.separator)]
-            separators += [(f, getattr(spec, f)) for f in ("kv_separator", "seq_multi_sep") if self.is_set(f)]
-            for field, separator in separators:
-                self._check_separator(spec, field, separator)
-
-    def _check_separator(self, spec: FeatureSpec, field: str, separator: str) -> None:
-        if field in _NO_EFFECT[self.type]:
-            return
-        if not separator:
-            raise self.error(field, "is empty")
-        whole = field == "kv_separator" or (field == "separator" and spec.is_sequence)
-        if not whole and not separator.isascii():
-            raise self.error(field, f"every byte of it separates, so it must be ASCII, found '{separator}'")
-        if spec.type == "TagFeature" and spec.kv_separator and len(spec.inputs) == 2:
-            raise self.error("kv_separator", "weights stand in the second column already; use only one way")
-
-    def _check_combiner(self, spec: FeatureSpec) -> None:
-        valid: tuple[str, ...] = COMBINERS
-        if spec.type == "RawFeature" and spec.seq_multi_sep:
-            if not self.message.HasField("combiner"):
-                raise self.error("seq_multi_sep", f"needs combiner, one of {', '.join(VECTOR_COMBINERS)}")
-            valid = ("mean", "sum") if spec.embedding_dim else VECTOR_COMBINERS
-        if spec.combiner not in valid:
-            raise self.error(
-                "combiner", f"no combiner is called '{spec.combiner}'{nearest(spec.combiner, valid)}"
-            )
 
 
 def _enum_name(message: Any, field: str) -> str:

@@ -26,7 +26,8 @@ class SequenceTransform(tf.Module):
 
     An empty cell is one step, the empty string, as in the config language; with
     `empty_sequence: NO_STEP` it has no step. Rows are padded on the right to the batch's longest row,
-    rounded up by `length_buckets`; results do not depend on the amount of padding.
+    rounded up by `length_buckets`; results do not depend on the amount of padding. Of a row with more than
+    `max_seq_len` steps the first ones are kept, with `keep_last` the last ones.
 
     Args:
         spec: The feature.
@@ -70,8 +71,8 @@ class SequenceTransform(tf.Module):
         return {spec.name: steps, f"{spec.name}/length": lengths}
 
     def _ids(self, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        places, steps, columns = split_whole(cells, self.spec.separator, self.limit)
-        if self.limit and not self.any_text:
+        places, steps, columns = self._split(cells)
+        if self.limit and not self.any_text and not self.spec.keep_last:
             # The unread rest of a long cell is no number. Dropping it copies all strings, so only if need be.
             places, steps = tf.cond(
                 columns > self.limit, lambda: self._kept(places, steps), lambda: (places, steps)
@@ -80,6 +81,17 @@ class SequenceTransform(tf.Module):
         batch = tf.shape(cells)[0]
         ids = pad(places, self._to_ids(steps), [batch, tf.maximum(columns, padded)], -1)[:, :padded]
         return ids, tf.math.count_nonzero(ids >= 0, axis=1, dtype=tf.int32)
+
+    def _split(self, cells: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Splits into steps; what lies behind the first `limit` steps may still be there, in one piece."""
+        if not (self.limit and self.spec.keep_last):
+            return split_whole(cells, self.spec.separator, self.limit)
+        places, steps, columns = split_whole(cells, self.spec.separator)
+        surplus = tf.maximum(count_rows(places, tf.shape(cells)[0]) - self.limit, 0)
+        moved = places[:, 1] - tf.cast(tf.gather(surplus, places[:, 0]), tf.int64)
+        keep = moved >= 0
+        places = tf.stack([places[:, 0], moved], axis=1)
+        return tf.boolean_mask(places, keep), tf.boolean_mask(steps, keep), tf.minimum(columns, self.limit)
 
     def _kept(self, places: tf.Tensor, steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         keep = places[:, 1] < self.limit
@@ -110,8 +122,8 @@ class SequenceTransform(tf.Module):
         """A row ends with its last step that has a value, so an empty cell has length 0 anyway."""
         spec = self.spec
         batch = tf.shape(cells)[0]
-        places, steps, _ = split_whole(cells, spec.separator, self.limit)
-        if self.limit:
+        places, steps, _ = self._split(cells)
+        if self.limit and not spec.keep_last:
             places, steps = self._kept(places, steps)
         inner, values = split_any(steps, spec.seq_multi_sep)
         places = tf.gather(places, inner[:, 0])

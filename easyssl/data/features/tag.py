@@ -6,7 +6,15 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from easyssl.data.features.text import IdMap, as_text, count_rows, next_power_of_two, pad, split_any
+from easyssl.data.features.text import (
+    IdMap,
+    as_text,
+    count_rows,
+    next_power_of_two,
+    pad,
+    split_any,
+    split_pairs,
+)
 from easyssl.data.features.types import FeatureSpec
 
 
@@ -33,23 +41,15 @@ class TagTransform(tf.Module):
         shape = [batch, next_power_of_two(tf.reduce_max(tf.concat([count_rows(places, batch), [0]], 0)))]
         weights = None
         if spec.kv_separator:
-            tags, weights = self._split_weights(tags)
+            text = f"feature '{spec.name}': a tag is not key{spec.kv_separator}weight"
+            tags, numbers = split_pairs(tags, spec.kv_separator, text)
+            weights = tf.strings.to_number(numbers, tf.float32)
         elif spec.weighted:
             weights = self._weight_column(raw[spec.inputs[1]], places)
         features = {spec.name: pad(places, self.ids(tags), shape, -1)}
         if weights is not None:
             features[f"{spec.name}/weight"] = pad(places, weights, shape, 0.0)
         return features
-
-    def _split_weights(self, tags: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pieces = tf.strings.split(tags, self.spec.kv_separator)
-        check = tf.debugging.Assert(
-            tf.reduce_all(tf.equal(pieces.row_lengths(), 2)),
-            [f"feature '{self.spec.name}': a tag is not key{self.spec.kv_separator}weight"],
-        )
-        with tf.control_dependencies([check] if check is not None else []):
-            pairs = tf.reshape(pieces.flat_values, [-1, 2])
-        return pairs[:, 0], tf.strings.to_number(pairs[:, 1], tf.float32)
 
     def _weight_column(self, cells: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
         if cells.dtype != tf.string:

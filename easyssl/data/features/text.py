@@ -89,6 +89,24 @@ def split_whole(cells: tf.Tensor, separator: str, limit: int = 0) -> tuple[tf.Te
     return pieces.indices, pieces.values, tf.cast(pieces.shape[1], tf.int32)
 
 
+def split_pairs(pieces: tf.Tensor, separator: str, text: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Splits pieces into two at `separator`.
+
+    Args:
+        pieces: Strings `[pieces]`.
+        separator: One or more characters; each piece has exactly one.
+        text: What the error says about a piece that has not.
+
+    Returns:
+        What stands before and behind it, both `[pieces]`.
+    """
+    parts = tf.strings.split(pieces, separator)
+    check = tf.debugging.Assert(tf.reduce_all(tf.equal(parts.row_lengths(), 2)), [text])
+    with tf.control_dependencies([check] if check is not None else []):
+        pairs = tf.reshape(parts.flat_values, [-1, 2])
+    return pairs[:, 0], pairs[:, 1]
+
+
 def count_rows(places: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
     """Returns how many pieces each row has, int32 `[batch]`."""
     ones = tf.ones_like(places[:, 0], tf.int32)

@@ -43,7 +43,8 @@ class FeatureSpec:
         type: Name of the feature type, such as `"IdFeature"` or `"SequenceFeature"`.
         inputs: The columns it reads.
         path: Config field path, for errors.
-        element: `"IdFeature"` or `"RawFeature"`: what one value is. For a sequence, what one step is.
+        element: `"IdFeature"` or `"RawFeature"`: whether a value, or a step of a sequence, is an id or a
+            number.
         buckets: How values become row numbers; None for plain numbers.
         embedding_dim: Width of the table; 0 means no table.
         embedding_name: Name under which tables are shared, or `""`.
@@ -54,7 +55,8 @@ class FeatureSpec:
         separator: Separator inside a cell.
         kv_separator: Separator of key and weight inside a tag, or `""`.
         seq_multi_sep: Separator of the values of one step (or of the vectors of a `RawFeature`), or `""`.
-        max_seq_len: Number of first steps that a sequence keeps; 0 means all.
+        max_seq_len: Number of steps that a sequence keeps; 0 means all.
+        keep_last: Whether it keeps the last ones, not the first.
         precision: Digits after the point when a FLOAT or DOUBLE column is read as text.
         min_val: See `max_val`.
         max_val: If above `min_val`, x becomes `(x - min_val) / (max_val - min_val)`.
@@ -63,6 +65,11 @@ class FeatureSpec:
         sequence_length: Fixed number of steps of a sequence of plain numbers.
         sequence_combiner: One of `SEQUENCE_COMBINERS`, or `""`.
         empty_sequence: `"ONE_STEP"` (an empty cell is one step, the empty string) or `"NO_STEP"`.
+        combo_join_sep: What joins the columns of a `ComboFeature`; `""` crosses them by their fingerprints.
+        combo_input_seps: Separators inside the columns of a `ComboFeature`, one per column or none at all;
+            `""` does not split.
+        lookup_max_sel_elem_num: Number of values that a `LookupFeature` may select.
+        expression: What an `ExprFeature` computes from `inputs`.
     """
 
     name: str
@@ -81,6 +88,7 @@ class FeatureSpec:
     kv_separator: str = ""
     seq_multi_sep: str = ""
     max_seq_len: int = 0
+    keep_last: bool = False
     precision: int = -1
     min_val: float = 0.0
     max_val: float = 0.0
@@ -89,6 +97,10 @@ class FeatureSpec:
     sequence_length: int = 1
     sequence_combiner: str = ""
     empty_sequence: str = "ONE_STEP"
+    combo_join_sep: str = ""
+    combo_input_seps: tuple[str, ...] = ()
+    lookup_max_sel_elem_num: int = 10
+    expression: str = ""
 
     @property
     def is_sequence(self) -> bool:
@@ -118,7 +130,8 @@ class FeatureSpec:
             return "values" if self.buckets is None else "tags"
         if self.buckets is None:
             return "none"
-        return "tags" if self.type == "TagFeature" else "id"
+        several = self.type in ("TagFeature", "LookupFeature") or any(self.combo_input_seps)
+        return "tags" if several else "id"
 
     @property
     def rows(self) -> int:

@@ -66,6 +66,23 @@ def test_old_feature_list_wins_when_it_is_not_empty():
     assert list(specs_of(both, field="both")) == ["item"]
 
 
+def test_computed_features():
+    specs = specs_of(
+        f'features {{ {NAME} input_names: ["user", "item"] {COMBO} hash_bucket_size: 9 embedding_dim: 2 }} '
+        f'features {{ feature_name: "g" input_names: ["user", "tags"] {LOOKUP} kv_separator: ":" }} '
+        f'features {{ feature_name: "h" input_names: ["item", "price"] {EXPR} expression: "item < price" }} '
+        f'features {{ feature_name: "s" input_names: ["user", "tags"] {COMBO} hash_bucket_size: 9 '
+        '  combo_input_seps: ["", "|"] combo_join_sep: "_" }'
+    )
+    assert [(spec.kind, spec.rows, spec.element) for spec in specs.values()] == [
+        ("id", 9, "IdFeature"),
+        ("tags", 10, "IdFeature"),
+        ("values", 1, "RawFeature"),
+        ("tags", 9, "IdFeature"),
+    ]
+    assert specs["s"].combo_input_seps == ("", "|")
+
+
 def test_parsing_needs_no_tensorflow():
     code = "import sys, easyssl.data.features.spec; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -224,6 +241,10 @@ def test_initializers_are_keras_initializers():
 RAW = "feature_type: RawFeature"
 TAG = "feature_type: TagFeature hash_bucket_size: 10"
 SEQUENCE = "feature_type: SequenceFeature hash_bucket_size: 10"
+COMBO = "feature_type: ComboFeature"
+LOOKUP = "feature_type: LookupFeature hash_bucket_size: 10"
+EXPR = "feature_type: ExprFeature"
+NAME = 'feature_name: "f"'
 
 
 @pytest.mark.parametrize(
@@ -237,10 +258,33 @@ SEQUENCE = "feature_type: SequenceFeature hash_bucket_size: 10"
         ),
         ('input_names: "user" shared_names: "itm"', "shared_names[0]", "did you mean 'item'?"),
         ('input_names: ["user", "item"]', "input_names", "IdFeature reads 1 column(s), found 2"),
+        (f'input_names: "user" {COMBO}', "input_names", "ComboFeature reads 2 or more column(s), found 1"),
+        (f'input_names: ["user", "item"] {COMBO}', "features[0]", "ComboFeature needs a feature_name"),
+        (f'{NAME} input_names: ["user", "item"] {COMBO}', "features[0]", "needs hash_bucket_size"),
         (
-            'input_names: "user" feature_type: ComboFeature',
-            "feature_type",
-            "ComboFeature is not supported yet",
+            f'{NAME} input_names: ["user", "price"] {COMBO} hash_bucket_size: 9',
+            "features[0]",
+            "column 'price' is FLOAT: ids of it need precision above 0",
+        ),
+        (
+            f'{NAME} input_names: ["user", "item"] {COMBO} hash_bucket_size: 9 combo_input_seps: "|"',
+            "combo_input_seps",
+            "one entry per column, found 1 for 2 columns",
+        ),
+        (f'{NAME} input_names: "user" {LOOKUP}', "input_names", "LookupFeature reads 2 column(s), found 1"),
+        (f'{NAME} input_names: ["user", "tags"] {LOOKUP}', "features[0]", "needs kv_separator"),
+        (f'{NAME} input_names: ["user", "item"] {LOOKUP}', "features[0]", "map needs a STRING column"),
+        (
+            f'{NAME} input_names: ["user", "tags"] {LOOKUP} kv_separator: ":" lookup_max_sel_elem_num: 0',
+            "lookup_max_sel_elem_num",
+            "at least 1, found 0",
+        ),
+        (f'{NAME} input_names: "item" {EXPR}', "features[0]", "needs an expression"),
+        (f'{NAME} input_names: "item" {EXPR} expression: "itm > 1"', "expression", "did you mean 'item'?"),
+        (
+            f"""{NAME} input_names: "item" {EXPR} expression: "__import__('os')" """,
+            "expression",
+            "not a function of the expression language",
         ),
         (
             'input_names: "user" vocab_list: ["a", "b", "a"]',
@@ -329,14 +373,34 @@ def test_an_empty_history_with_a_default_or_unused_is_not_warned_of():
     assert unused.warnings == default.warnings == []
 
 
-def test_fields_of_other_feature_types_have_no_effect():
-    config = config_of(
-        'features { input_names: "user" hash_bucket_size: 9 kv_separator: ":" boundaries: 1 } '
-        'features { input_names: "price" feature_type: RawFeature hash_bucket_size: 9 num_buckets: 5 }'
-    )
+@pytest.mark.parametrize(
+    "feature, unused",
+    [
+        (
+            'input_names: "user" hash_bucket_size: 9 kv_separator: ":" boundaries: 1',
+            "boundaries kv_separator",
+        ),
+        (
+            f'input_names: "price" {RAW} hash_bucket_size: 9 num_buckets: 5 expression: "x"',
+            "hash_bucket_size expression num_buckets",
+        ),
+        (
+            f'input_names: "hist" {SEQUENCE} min_val: 1 max_val: 2 sequence_length: 3',
+            "min_val max_val sequence_length",
+        ),
+        (
+            f'{NAME} input_names: "item" {EXPR} expression: "item > 1" max_val: 3 num_buckets: 2',
+            "num_buckets max_val",
+        ),
+        (f'{NAME} input_names: ["user", "item"] {COMBO} hash_bucket_size: 9 vocab_list: "a"', "vocab_list"),
+        ('input_names: "user" hash_bucket_size: 9 raw_input_dim: 1 combo_join_sep: "" min_val: 0', ""),
+    ],
+)
+def test_fields_of_other_feature_types_have_no_effect(feature, unused):
+    config = config_of(f"features {{ {feature} }}")
     build_feature_specs(config)
-    named = [w.split(" has no effect")[0].split("features")[1] for w in config.warnings]
-    assert named == ["[0].boundaries", "[0].kv_separator", "[1].hash_bucket_size", "[1].num_buckets"]
+    named = [w.split(" has no effect")[0].rsplit(".", 1)[1] for w in config.warnings]
+    assert named == unused.split()
 
 
 HASHED = 'features { input_names: "user" hash_bucket_size: 9 }'
