@@ -23,7 +23,6 @@ _USED_BY = {
     "kv_separator": ("tag", "lookup"),
     "seq_multi_sep": ("raw", "id sequence", "raw sequence"),
     "max_seq_len": ("id sequence", "raw sequence"),
-    "keep_steps": ("id sequence", "raw sequence"),
     "sequence_combiner": ("id sequence", "raw sequence"),
     "sequence_length": ("raw sequence",),
     "sub_feature_type": ("id sequence", "raw sequence"),
