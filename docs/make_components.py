@@ -41,6 +41,8 @@ GROUPS = {
         "ReAttend",
         "ReConstruct",
     ),
+    "Target attention": ("DIN",),
+    "Several tasks": ("MMoE", "AITMTower"),
     "Whitening": ("ParametricWhitening", "MoEWhiteningAdaptor"),
     "Retrieval": ("BatchSoftmax",),
     "Adversarial training": ("AdversarialClassifier", "GradientReversal"),

@@ -1,6 +1,7 @@
 """Keras layers; importing this registers them under the names that configs use."""
 
 from easyssl.layers.adversarial_classifier import AdversarialClassifier
+from easyssl.layers.aitm_tower import AITMTower
 from easyssl.layers.auto_dis_embedding import AutoDisEmbedding
 from easyssl.layers.auxiliary_loss import AuxiliaryLoss
 from easyssl.layers.batch_softmax import BatchSoftmax
@@ -13,6 +14,7 @@ from easyssl.layers.cloze_mask import ClozeMask
 from easyssl.layers.cluster_distillation import ClusterDistillation
 from easyssl.layers.cross import Cross
 from easyssl.layers.dice import Dice
+from easyssl.layers.din import DIN
 from easyssl.layers.dot_interaction import DotInteraction
 from easyssl.layers.dropout import Dropout
 from easyssl.layers.embedding_layer import EmbeddingLayer
@@ -32,6 +34,7 @@ from easyssl.layers.mask_block import MaskBlock
 from easyssl.layers.masknet import MaskNet
 from easyssl.layers.mean_pooling import MeanPooling
 from easyssl.layers.mlp import MLP
+from easyssl.layers.mmoe import MMoE
 from easyssl.layers.moe_whitening_adaptor import MoEWhiteningAdaptor
 from easyssl.layers.multi_interest_attention import MultiInterestAttention
 from easyssl.layers.nary_dis_embedding import NaryDisEmbedding
@@ -53,8 +56,10 @@ from easyssl.layers.value_dropout import ValueDropout
 __all__ = [
     "BST",
     "CIN",
+    "DIN",
     "FM",
     "MLP",
+    "AITMTower",
     "AdversarialClassifier",
     "AutoDisEmbedding",
     "AuxiliaryLoss",
@@ -80,6 +85,7 @@ __all__ = [
     "Highway",
     "InputLayer",
     "InterestReadout",
+    "MMoE",
     "MaskBlock",
     "MaskNet",
     "MeanPooling",

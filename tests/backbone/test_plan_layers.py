@@ -136,11 +136,6 @@ class TestLayers:
                 "layer 'MappedDotProduct' is not supported yet",
             ),
             (
-                "keras_layer { class_name: 'MMoE' mmoe {} }",
-                "keras_layer.class_name",
-                "layer 'MMoE' is not supported yet",
-            ),
-            (
                 "keras_layer { class_name: 'TransformerEncoder' transformer {} }",
                 "keras_layer.class_name",
                 "is not supported yet; SASRecEncoder is",

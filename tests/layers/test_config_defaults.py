@@ -22,6 +22,7 @@ PAIRS |= {"FM": "FM", "CIN": "CIN", "SENet": "SENet", "BiLinear": "Bilinear", "F
 PAIRS |= {"MaskBlock": "MaskBlock", "MaskNet": "MaskNet", "Gate": "WeightedGate", "Highway": "HighWayTower"}
 PAIRS |= {"PPNet": "PPNet", "PeriodicEmbedding": "PeriodicEmbedding"}
 PAIRS |= {"AutoDisEmbedding": "AutoDisEmbedding", "NaryDisEmbedding": "NaryDisEmbedding"}
+PAIRS |= {"DIN": "DINEncoder", "MMoE": "MMoELayer", "AITMTower": "AITMTower"}
 
 
 @pytest.mark.parametrize(("layer", "message"), PAIRS.items())
