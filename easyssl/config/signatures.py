@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, FunctionType
@@ -122,6 +122,28 @@ def signature_of(cls: type) -> Signature:
     parameters = _merge(_live_parameters(base) for base in lineage if "__init__" in vars(base))
     reports = any(_code_calls_loss(f.__code__) for base in lineage for f in _functions(base))
     return Signature(cls.__name__, {p.name: p for p in parameters}, reports)
+
+
+def signature_of_function(function: Callable[..., Any], name: str) -> Signature:
+    """Returns the keyword-only arguments of a function, as a signature.
+
+    Args:
+        function: The function.
+        name: What errors call it.
+
+    Example:
+        >>> def scaled(x, *, factor: float = 1.0): ...
+        >>> list(signature_of_function(scaled, "scaled").parameters)
+        ['factor']
+    """
+    parameters = {}
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            annotation = inspect.formatannotation(parameter.annotation).strip("'")
+            required = parameter.default is parameter.empty
+            kind = kind_of(annotation, parameter.default)
+            parameters[parameter.name] = Parameter(parameter.name, kind, required)
+    return Signature(name, parameters)
 
 
 def kind_of(annotation: str | None, default: Any = inspect.Parameter.empty) -> Kind:

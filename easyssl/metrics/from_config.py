@@ -237,7 +237,21 @@ def _group_column(name: str, field: str, place: _Place) -> str:
     """Returns the raw column of a grouping field: the first input of the feature, or the column itself."""
     if not name:
         raise place.error(f"{place.kind} needs {field}: the feature whose value groups the rows")
-    message = place.config.message
+    return raw_column(place.config, name, f"{place.path}.{field}")
+
+
+def raw_column(config: Any, name: str, path: str) -> str:
+    """Returns the raw column that tells rows apart by a feature: its first input, or the column itself.
+
+    Args:
+        config: The loaded `Config`.
+        name: A feature, which need not be in any group, or an input field.
+        path: Field path of the name, for errors.
+
+    Raises:
+        ConfigError: If there is no such feature or field.
+    """
+    message = config.message
     columns = {}
     for feature in [*message.feature_config.features, *message.feature_configs]:
         inputs = list(feature.input_names)
@@ -249,6 +263,6 @@ def _group_column(name: str, field: str, place: _Place) -> str:
         return columns[name]
     if name in fields:
         return name
-    raise place.error(
-        f"'{name}' is neither a feature nor an input field{nearest(name, [*columns, *fields])}", field
+    raise config.error(
+        path, f"'{name}' is neither a feature nor an input field{nearest(name, [*columns, *fields])}"
     )

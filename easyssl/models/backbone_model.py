@@ -16,9 +16,12 @@ from easyssl.backbone.compile import Backbone
 from easyssl.backbone.plan import build_plan
 from easyssl.config import Config, parse_config
 from easyssl.data.features.spec import build_feature_specs
+from easyssl.data.loss_columns import LossColumn
 from easyssl.data.transform import FeatureTransform, transform_from_config
-from easyssl.losses import UNWEIGHTED_LOSSES, collect_losses
-from easyssl.models.tasks import Task
+from easyssl.losses import collect_losses
+from easyssl.models.objective import Objective
+from easyssl.models.tasks import Task, weight_strategy
+from easyssl.models.terms import LossTerm, divisor, label_limits, label_names, loss_columns
 
 _KERAS_2 = not hasattr(keras, "ops")
 
@@ -58,15 +61,16 @@ class Signature:
 class BackboneModel(keras.Model):
     """A model made from a config; subclasses say what is predicted and which losses train it.
 
-    A subclass has `read_task`, `call` and `supervised_losses`, and where predictions for the loss differ from
-    those for serving, `predict_for_loss`.
+    A subclass has `read_tasks` and `call`, and where predictions for the loss differ from those for serving,
+    `predict_for_loss`.
 
     Args:
         config: A config.
         **kwargs: `name` and `dtype` of the model.
 
     Attributes:
-        task: What is predicted and which losses train it.
+        tasks: What is predicted and which losses train it.
+        objective: The supervised losses of all tasks, and their weights.
         specs: The features by name.
         plan: The plan of the backbone.
         backbone: The backbone, a Keras layer.
@@ -79,7 +83,11 @@ class BackboneModel(keras.Model):
         super().__init__(**kwargs)
         message = config.message.model_config
         self._config = config
-        self.task: Task = self.read_task(config)
+        self.tasks: tuple[Task, ...] = self.read_tasks(config)
+        self.objective = Objective(
+            [term for task in self.tasks for term in task.losses], weight_strategy(config), name="objective"
+        )
+        self.objective.build(None)
         specs = build_feature_specs(config)
         self.specs = MappingProxyType(specs)
         self.plan = build_plan(config, specs)
@@ -100,42 +108,47 @@ class BackboneModel(keras.Model):
 
     @staticmethod
     @abc.abstractmethod
-    def read_task(config: Config) -> Task:
+    def read_tasks(config: Config) -> tuple[Task, ...]:
         """Returns what a config asks the model to predict.
 
         Raises:
             ConfigError: If it does not fit this kind of model.
         """
 
-    @abc.abstractmethod
     def supervised_losses(
         self,
         labels: Mapping[str, tf.Tensor],
         predicted: Mapping[str, tf.Tensor],
         sample_weight: tf.Tensor | None = None,
+        training: bool = False,
     ) -> dict[str, tf.Tensor]:
-        """Returns the unweighted losses of `task.losses` by name, scalars.
+        """Returns the unweighted losses of `terms` by name, scalars.
 
         Args:
-            labels: Label columns by name, each `[batch]`.
+            labels: Label columns by name, and what `loss_columns` read by key, each `[batch]`.
             predicted: What `predict_for_loss` returned.
             sample_weight: `[batch]`, or None for ones.
+            training: Whether losses that draw random weights do. Defaults to False.
         """
+        return self.objective.losses_of(labels, predicted, sample_weight, training)
 
-    def loss_denominators(self, rows: int, sample_weight: np.ndarray | None = None) -> dict[str, float]:
+    def loss_denominators(
+        self,
+        rows: int,
+        sample_weight: np.ndarray | None = None,
+        labels: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, float]:
         """Returns what each supervised loss of a batch was divided by, by name.
 
-        The losses of several batches, weighted by these, average to the loss of all their rows.
+        The losses of several batches, weighted by these, average to the loss of all their rows, if they look
+        at each row alone.
 
         Args:
             rows: Number of rows of the batch.
             sample_weight: `[batch]`, or None for ones.
+            labels: What losses read beside predictions; needed where rows are weighted by task.
         """
-        counted = rows if sample_weight is None else np.count_nonzero(sample_weight)
-        return {
-            loss.name: float(rows if loss.loss_type in UNWEIGHTED_LOSSES else counted)
-            for loss in self.task.losses
-        }
+        return {term.name: divisor(term, rows, sample_weight, labels or {}) for term in self.terms}
 
     def predict_for_loss(self, features: Mapping[str, tf.Tensor], training: bool) -> Mapping[str, tf.Tensor]:
         """Returns the predictions that losses and metrics are computed from.
@@ -163,19 +176,29 @@ class BackboneModel(keras.Model):
         return self._config
 
     @property
+    def task(self) -> Task:
+        """The first task, the only one of most models."""
+        return self.tasks[0]
+
+    @property
+    def terms(self) -> tuple[LossTerm, ...]:
+        """The supervised losses of all tasks."""
+        return self.objective.terms
+
+    @property
     def label_names(self) -> tuple[str, ...]:
         """Names of the label columns that the losses read."""
-        return (self.task.label,) if self.task.label else ()
+        return label_names(self.terms)
+
+    @property
+    def loss_columns(self) -> tuple[LossColumn, ...]:
+        """What the losses read beside labels, such as sessions."""
+        return loss_columns(self.terms)
 
     @property
     def label_limits(self) -> dict[str, tuple[float, float, bool]]:
         """Lowest and highest label that the losses can use, and whether it must be whole, by column."""
-        task = self.task
-        if not task.label:
-            return {}
-        if task.integer_label:
-            return {task.label: (0.0, task.num_class - 1.0, True)}
-        return {} if task.loss_type == "L2_LOSS" else {task.label: (0.0, 1.0, False)}
+        return label_limits(self.terms)
 
     def create_variables(self) -> None:
         """Creates all variables and checks that every shape fits, without data.
@@ -241,7 +264,7 @@ class BackboneModel(keras.Model):
 
         Args:
             features: Transformed features by name.
-            labels: Label columns by name, each `[batch]`.
+            labels: Label columns by name, and what `loss_columns` read by key, each `[batch]`.
             sample_weight: `[batch]`, or None for ones.
             training: Without it, only the supervised losses are computed.
 
@@ -250,11 +273,8 @@ class BackboneModel(keras.Model):
         """
         with collect_losses() as collected:
             predicted = self.predict_for_loss(features, training=training)
-        unweighted = self.supervised_losses(labels, predicted, sample_weight)
-        weighted = {
-            loss.name: loss.weight * unweighted[loss.name] if loss.weight != 1 else unweighted[loss.name]
-            for loss in self.task.losses
-        }
+        unweighted = self.supervised_losses(labels, predicted, sample_weight, training)
+        weighted = self.objective.weighted(unweighted, training)
         for name, (value, scaled) in collected.terms.items():
             unweighted[name], weighted[name] = value, scaled
         if training and self.losses:
@@ -286,8 +306,8 @@ class BackboneModel(keras.Model):
     ) -> tf.Tensor:
         """Returns what Keras' own `fit` minimises: the weighted supervised losses plus what layers added."""
         labels = y if isinstance(y, Mapping) else {self.task.label: y}
-        supervised = self.supervised_losses(labels, y_pred, sample_weight)
-        terms = [loss.weight * supervised[loss.name] for loss in self.task.losses]
+        supervised = self.supervised_losses(labels, y_pred, sample_weight, training)
+        terms = self.objective.weighted(supervised, training).values()
         total = tf.add_n([tf.cast(t, tf.float32) for t in (*terms, *self.losses)])
         if _KERAS_2:
             self._mean_loss.update_state(total)

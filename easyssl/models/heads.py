@@ -1,51 +1,55 @@
-"""What a ranking model predicts and is trained on, by loss type (config-format: model_config.loss_type)."""
+"""What a model predicts from its last tensor, and a loss from named predictions, by loss type."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
-from easyssl.losses import supervised_loss
+from easyssl.losses import DISTILLATION_LOSSES, RANKING, SUPERVISED_LOSSES
 from easyssl.metrics.from_config import VALUE_LOSSES
-
-# Loss type -> key of the loss in logs and metrics.
-LOSS_NAMES = {
-    "CLASSIFICATION": "cross_entropy_loss",
-    "BINARY_CROSS_ENTROPY_LOSS": "cross_entropy_loss",
-    "SOFTMAX_CROSS_ENTROPY": "cross_entropy_loss",
-    "L2_LOSS": "l2_loss",
-    "SIGMOID_L2_LOSS": "sigmoid_l2_loss",
-}
+from easyssl.models.tasks import Task
+from easyssl.models.terms import LossTerm
 
 
-def predictions(output: tf.Tensor, loss_type: str, num_class: int) -> dict[str, tf.Tensor]:
+def predictions(output: tf.Tensor, task: Task) -> dict[str, tf.Tensor]:
     """Turns the model's last tensor into named predictions.
 
     Args:
         output: `[batch, num_class]`.
-        loss_type: A key of `LOSS_NAMES`.
-        num_class: Number of outputs; 1 for binary classification and regression.
+        task: What is predicted; the names get its suffix.
 
     Returns:
         Float32 tensors (`y` of a classifier is int64):
 
-        - binary: `logits` and `probs` `[batch]`;
+        - binary, and losses of pairs and sessions: `logits` and `probs` `[batch]`;
         - several classes: `logits` and `probs` `[batch, num_class]`, `y` `[batch]` (the best class),
           `logits_1` and `probs_1` (class 1), `logits_y` and `probs_y` (the best class) `[batch]`;
-        - regression: `y` `[batch]`, through a sigmoid for SIGMOID_L2_LOSS.
+        - regression: `y` `[batch]`, through a sigmoid for SIGMOID_L2_LOSS; with a loss of pairs or sessions
+          on the same output also `logits` and `probs`.
 
     Example:
-        >>> sorted(predictions(tf.zeros([2, 1]), "CLASSIFICATION", 1))
-        ['logits', 'probs']
+        >>> task = Task("clk", 1, (LossTerm("CLASSIFICATION", 1.0, "cross_entropy_loss"),), suffix="_ctr")
+        >>> sorted(predictions(tf.zeros([2, 1]), task))
+        ['logits_ctr', 'probs_ctr']
     """
     output = tf.cast(output, tf.float32)
-    if loss_type in VALUE_LOSSES:
-        y = tf.squeeze(output, axis=-1) if num_class == 1 else output
-        return {"y": tf.sigmoid(y) if loss_type == "SIGMOID_L2_LOSS" else y}
-    if num_class == 1:
+    return {name + task.suffix: value for name, value in _named(output, task).items()}
+
+
+def _named(output: tf.Tensor, task: Task) -> dict[str, tf.Tensor]:
+    kinds = [term.loss_type for term in task.losses]
+    found = {}
+    values = [kind for kind in kinds if kind in VALUE_LOSSES]
+    if values:
+        y = tf.squeeze(output, axis=-1) if task.num_class == 1 else output
+        found["y"] = tf.sigmoid(y) if values[0] == "SIGMOID_L2_LOSS" else y
+        if not RANKING & set(kinds):
+            return found
+    if task.num_class == 1:
         logits = tf.squeeze(output, axis=-1)
-        return {"logits": logits, "probs": tf.sigmoid(logits)}
+        return {"logits": logits, "probs": tf.sigmoid(logits), **found}
     probs = tf.nn.softmax(output)
     return {
         "logits": output,
@@ -59,23 +63,29 @@ def predictions(output: tf.Tensor, loss_type: str, num_class: int) -> dict[str, 
 
 
 def loss(
-    loss_type: str,
-    label: tf.Tensor,
+    term: LossTerm,
+    labels: Mapping[str, tf.Tensor],
     predicted: Mapping[str, tf.Tensor],
-    sample_weight: tf.Tensor | None,
-    num_class: int,
+    sample_weight: tf.Tensor | None = None,
+    **learned: Any,
 ) -> tf.Tensor:
-    """Computes a loss from named predictions.
+    """Computes the unweighted loss of a term.
 
     Args:
-        loss_type: A key of `LOSS_NAMES`.
-        label: `[batch]`.
-        predicted: The result of `predictions`.
-        sample_weight: `[batch]`, or None for ones.
-        num_class: Number of outputs.
+        term: The term.
+        labels: Labels and loss columns by key, `[batch]`.
+        predicted: Predictions by name.
+        sample_weight: `[batch]`. Defaults to None, which means ones.
+        **learned: What the loss learns or draws, see `easyssl.models.objective.Objective`.
 
     Returns:
         float32 scalar.
     """
-    key = "y" if loss_type in VALUE_LOSSES else "logits"
-    return supervised_loss(loss_type)(label, predicted[key], sample_weight, num_class)
+    kind = (DISTILLATION_LOSSES if term.distills else SUPERVISED_LOSSES)[term.loss_type]
+    arguments = {**term.parameters, **learned}
+    if term.session is not None:
+        arguments["sessions"] = labels[term.session.key]
+    if kind.num_class[1] is None:
+        arguments["num_class"] = term.num_class
+    weights = term.row_weights(labels, sample_weight)
+    return kind.function(labels[term.label], predicted[term.prediction], weights, **arguments)

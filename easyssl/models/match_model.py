@@ -47,7 +47,7 @@ class MatchModel(BackboneModel):
         **kwargs: `name` and `dtype` of the model.
 
     Attributes:
-        task: What is predicted and which losses train it.
+        tasks: What is predicted, one task, and which losses train it.
         match: Towers, similarity and negatives.
 
     Call arguments:
@@ -91,9 +91,9 @@ class MatchModel(BackboneModel):
         )
 
     @staticmethod
-    def read_task(config: Config) -> Task:
+    def read_tasks(config: Config) -> tuple[Task, ...]:
         """Returns what a config asks the model to predict."""
-        return match_task(config)
+        return (match_task(config),)
 
     def create_variables(self) -> None:
         """Creates all variables and checks that every shape fits, without data."""
@@ -144,14 +144,11 @@ class MatchModel(BackboneModel):
         labels: Mapping[str, tf.Tensor],
         predicted: Mapping[str, tf.Tensor],
         sample_weight: tf.Tensor | None = None,
+        training: bool = False,
     ) -> dict[str, tf.Tensor]:
         """Returns the unweighted supervised losses by name, scalars."""
         if not self.match.list_wise:
-            label = labels[self.task.label]
-            return {
-                loss.name: heads.loss(loss.loss_type, label, predicted, sample_weight, 1)
-                for loss in self.task.losses
-            }
+            return super().supervised_losses(labels, predicted, sample_weight, training)
         user, item = predicted["user_tower_emb"], predicted["item_tower_emb"]
         scores = predicted["logits"]
         if scores.shape.rank == 1:  # of pairs, as Keras' own `evaluate` predicts them
@@ -166,10 +163,15 @@ class MatchModel(BackboneModel):
             for loss in self.task.losses
         }
 
-    def loss_denominators(self, rows: int, sample_weight: np.ndarray | None = None) -> dict[str, float]:
+    def loss_denominators(
+        self,
+        rows: int,
+        sample_weight: np.ndarray | None = None,
+        labels: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, float]:
         """Returns what each supervised loss of a batch was divided by; list-wise, the sum of the weights."""
         if not self.match.list_wise or sample_weight is None:
-            return super().loss_denominators(rows, sample_weight)
+            return super().loss_denominators(rows, sample_weight, labels)
         total = float(np.sum(sample_weight, dtype=np.float64))
         return {loss.name: total for loss in self.task.losses}
 
@@ -205,7 +207,7 @@ class MatchModel(BackboneModel):
         score = self._scaled(tf.reduce_sum(user * item, axis=-1) / self.match.temperature)
         if self.match.list_wise:
             return {"logits": score}
-        return heads.predictions(score[:, None], self.task.loss_type, 1)
+        return heads.predictions(score[:, None], self.task)
 
     def _scaled(self, similarity: tf.Tensor) -> tf.Tensor:
         return similarity if self._scale is None else self._scale(similarity)

@@ -27,7 +27,7 @@ class RankModel(BackboneModel):
         **kwargs: `name` and `dtype` of the model.
 
     Attributes:
-        task: What is predicted and which losses train it.
+        tasks: What is predicted, one task, and which losses train it.
         specs: The features by name.
         transform: The `FeatureTransform` from raw columns to the model's inputs.
 
@@ -52,9 +52,9 @@ class RankModel(BackboneModel):
         self._output_layer = keras.layers.Dense(self.task.num_class, name="output")
 
     @staticmethod
-    def read_task(config: Config) -> Task:
+    def read_tasks(config: Config) -> tuple[Task, ...]:
         """Returns what a config asks the model to predict."""
-        return rank_task(config)
+        return (rank_task(config),)
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None) -> dict[str, tf.Tensor]:
         """Predicts; see the class."""
@@ -67,18 +67,5 @@ class RankModel(BackboneModel):
             )
         if output.shape[-1] != self.task.num_class:
             output = self._output_layer(output)
-        predicted = heads.predictions(output, self.task.loss_type, self.task.num_class)
+        predicted = heads.predictions(output, self.task)
         return self.with_extra(predicted, blocks)
-
-    def supervised_losses(
-        self,
-        labels: Mapping[str, tf.Tensor],
-        predicted: Mapping[str, tf.Tensor],
-        sample_weight: tf.Tensor | None = None,
-    ) -> dict[str, tf.Tensor]:
-        """Returns the unweighted supervised losses by name, scalars."""
-        label = labels[self.task.label]
-        return {
-            loss.name: heads.loss(loss.loss_type, label, predicted, sample_weight, self.task.num_class)
-            for loss in self.task.losses
-        }

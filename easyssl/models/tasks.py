@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from easyssl.backbone.plan_match import LIST_WISE, is_list_wise, refuse_match
 from easyssl.config import Config
+from easyssl.config.bind import bind, python_value
+from easyssl.config.signatures import signature_of_function
+from easyssl.data.loss_columns import LossColumn
 from easyssl.errors import nearest
-from easyssl.models.heads import LOSS_NAMES
+from easyssl.losses import RANKING, SUPERVISED_LOSSES, SupervisedLoss, parameter_error
+from easyssl.metrics.from_config import VALUE_LOSSES, raw_column
+from easyssl.models.terms import LossTerm, TaskSpace
 
-_MULTI_CLASS = ("CLASSIFICATION", "SOFTMAX_CROSS_ENTROPY")
 _POINT_WISE = ("CLASSIFICATION", "L2_LOSS")
+_ALONE = ("JRC_LOSS", "ZILN_LOSS")
 
 REG_POS = "reg_pos_loss"
 """The second term of the list-wise loss of a MatchModel, both its type and its name."""
-
-
-@dataclass(frozen=True)
-class LossTerm:
-    """One weighted loss; `name` is its key in logs."""
-
-    loss_type: str
-    weight: float
-    name: str
 
 
 @dataclass(frozen=True)
@@ -33,20 +30,20 @@ class Task:
 
     Attributes:
         label: Name of the label column; empty if no loss reads one.
-        loss_type: Loss type of the first loss; it decides what is predicted.
         num_class: Width of the model's output.
-        losses: What is minimised.
+        losses: What is minimised; together they decide what is predicted.
+        suffix: Ends the names of its predictions, losses and metrics.
     """
 
     label: str
-    loss_type: str
     num_class: int
     losses: tuple[LossTerm, ...]
+    suffix: str = ""
 
     @property
-    def integer_label(self) -> bool:
-        """Whether the label is a class index."""
-        return self.loss_type in _MULTI_CLASS and self.num_class > 1
+    def loss_types(self) -> tuple[str, ...]:
+        """The types of its losses."""
+        return tuple(term.loss_type for term in self.losses)
 
 
 def rank_task(config: Config) -> Task:
@@ -58,27 +55,67 @@ def rank_task(config: Config) -> Task:
     """
     config.refuse("model_config")
     refuse_match(config)
-    label = _label(config)
-    num_class = config.message.model_config.num_class
+    message = config.message.model_config
+    label = read_label(config, message.label_name, "model_config.label_name")
+    return read_task(config, message, "model_config", label)
+
+
+def read_task(
+    config: Config,
+    message: Any,
+    path: str,
+    label: str,
+    *,
+    suffix: str = "",
+    weight: float = 1.0,
+    use_sample_weight: bool = True,
+    spaces: Sequence[TaskSpace] = (),
+) -> Task:
+    """Reads what a message with `loss_type`, `num_class` and `losses` asks for.
+
+    Args:
+        config: The config.
+        message: `model_config` or one of its task towers.
+        path: Field path of the message.
+        label: The label column.
+        suffix: Ends the names of predictions and losses. Defaults to "".
+        weight: Multiplies the weight of each loss. Defaults to 1.0.
+        use_sample_weight: Whether the weights of rows act. Defaults to True.
+        spaces: Further weights of rows. Defaults to none.
+
+    Raises:
+        ConfigError: For a loss that needs another model, number of classes or parameters, and for losses that
+            cannot share one output.
+    """
+    num_class = message.num_class
     if num_class < 1:
-        raise config.error("model_config.num_class", f"found {num_class}; expected at least 1")
+        raise config.error(f"{path}.num_class", f"found {num_class}; expected at least 1")
 
-    def check(loss_type: str, path: str) -> None:
-        if loss_type not in LOSS_NAMES:
+    def check(loss_type: str, place: str) -> None:
+        owner = config.message.model_config.model_class
+        if loss_type not in SUPERVISED_LOSSES:
+            listed = ", ".join(SUPERVISED_LOSSES)
             raise config.error(
-                f"{path}.loss_type",
-                f"{loss_type} is not supported by RankModel yet; supported are {', '.join(LOSS_NAMES)}",
+                f"{place}.loss_type", f"{loss_type} is no loss of a {owner}; expected one of {listed}"
             )
-        if loss_type == "SOFTMAX_CROSS_ENTROPY" and num_class < 2:
+        fewest, most = SUPERVISED_LOSSES[loss_type].num_class
+        if num_class < fewest or (most is not None and num_class > most):
+            needed = f"{fewest}" if most == fewest else f"of at least {fewest}"
             raise config.error(
-                f"{path}.loss_type",
-                f"SOFTMAX_CROSS_ENTROPY needs num_class of at least 2; found {num_class}",
+                f"{place}.loss_type", f"{loss_type} needs num_class {needed}; found {num_class}"
             )
-        if num_class > 1 and loss_type not in _MULTI_CLASS:
-            raise config.error(f"{path}.loss_type", f"{loss_type} needs num_class 1; found {num_class}")
 
-    losses = _losses(config, check)
-    return Task(label, losses[0].loss_type, num_class, losses)
+    shared = LossTerm(
+        "",
+        weight,
+        suffix,
+        label,
+        suffix,
+        num_class,
+        use_sample_weight=use_sample_weight,
+        spaces=tuple(spaces),
+    )
+    return Task(label, num_class, read_losses(config, message, path, shared, check), suffix)
 
 
 def match_task(config: Config) -> Task:
@@ -104,28 +141,40 @@ def match_task(config: Config) -> Task:
                 f"{loss_type} is no loss of a MatchModel; expected {', '.join(supported)}",
             )
 
-    losses = _losses(config, check)
-    if not is_list_wise(model):
-        return Task(_label(config), losses[0].loss_type, 1, losses)
+    label = "" if is_list_wise(model) else read_label(config, model.label_name, "model_config.label_name")
+    losses = read_losses(config, model, "model_config", LossTerm("", 1.0, "", label, ""), check)
+    if label:
+        return Task(label, 1, losses)
     taken = {loss.name for loss in losses}
     if REG_POS in taken:
         raise config.error("model_config.losses", f"the name {REG_POS} is taken by a part of {LIST_WISE}")
     weight = sum(loss.weight for loss in losses)
-    return Task("", LIST_WISE, 1, (*losses, LossTerm(REG_POS, weight, REG_POS)))
+    return Task("", 1, (*losses, LossTerm(REG_POS, weight, REG_POS)))
 
 
-def _label(config: Config) -> str:
-    message = config.message.model_config
-    labels = list(config.message.data_config.label_fields)
-    kind = message.model_class
+def read_label(config: Config, name: str, path: str, default: int = 0) -> str:
+    """Returns the label column of a task.
+
+    Args:
+        config: The config.
+        name: Its name; empty for the one at `default`.
+        path: Field path of the name.
+        default: Position in `label_fields`. Defaults to 0.
+
+    Raises:
+        ConfigError: If there is no such label, or it has several values a row.
+    """
+    message = config.message.data_config
+    labels = list(message.label_fields)
+    kind = config.message.model_config.model_class
     if not labels:
         raise config.error("data_config", f"label_fields is empty; a {kind} needs a label to train on")
-    label = message.label_name or labels[0]
+    if not name and default >= len(labels):
+        raise config.error(path, f"is not set, and there are only {len(labels)} label_fields")
+    label = name or labels[default]
     if label not in labels:
-        raise config.error(
-            "model_config.label_name", f"'{label}' is not among label_fields{nearest(label, labels)}"
-        )
-    place, widths = labels.index(label), config.message.data_config.label_dim
+        raise config.error(path, f"'{label}' is not among label_fields{nearest(label, labels)}")
+    place, widths = labels.index(label), message.label_dim
     if place < len(widths) and widths[place] > 1:
         raise config.error(
             f"data_config.label_dim[{place}]",
@@ -134,41 +183,133 @@ def _label(config: Config) -> str:
     return label
 
 
-def _losses(config: Config, check: Callable[[str, str], None]) -> tuple[LossTerm, ...]:
-    """Returns the weighted losses of a model; `check` is called with the type and place of each."""
-    message = config.message.model_config
-    strategy = _enum_name(message, "loss_weight_strategy")
-    if strategy != "Fixed":
-        raise config.error(
-            "model_config.loss_weight_strategy", f"{strategy} is not supported yet; expected Fixed"
-        )
-    if message.losses:
-        places = [(loss, f"model_config.losses[{i}]") for i, loss in enumerate(message.losses)]
-    else:
-        places = [(message, "model_config")]
-    losses: list[LossTerm] = []
-    for loss, path in places:
-        loss_type = _enum_name(loss, "loss_type")
-        check(loss_type, path)
+def read_losses(
+    config: Config, message: Any, path: str, shared: LossTerm, check: Callable[[str, str], None]
+) -> tuple[LossTerm, ...]:
+    """Reads `losses`, or `loss_type` if there are none.
+
+    Args:
+        config: The config.
+        message: Has these fields.
+        path: Field path of the message.
+        shared: What the terms have in common; its weight multiplies theirs, and its name and prediction are
+            suffixes of theirs.
+        check: Called with the type and place of each; raises where the type does not fit.
+
+    Raises:
+        ConfigError: For parameters that do not fit the loss, two losses of one name, and losses that cannot
+            share one output.
+    """
+    places = [(loss, f"{path}.losses[{i}]") for i, loss in enumerate(message.losses)] or [(message, path)]
+    strategy = weight_strategy(config)
+    terms: list[LossTerm] = []
+    for loss, place in places:
+        loss_type = enum_name(loss, "loss_type")
+        check(loss_type, place)
+        kind = SUPERVISED_LOSSES[loss_type]
         own = loss is not message
-        name = (loss.loss_name if own else "") or LOSS_NAMES[loss_type]
-        if name in {other.name for other in losses}:
-            raise config.error(path, f"two losses are called '{name}'; give each a loss_name of its own")
-        losses.append(LossTerm(loss_type, loss.weight if own else 1.0, name))
-    if len({_output_kind(config, loss.loss_type) for loss in losses}) > 1:
-        listed = " and ".join(loss.loss_type for loss in losses)
-        raise config.error("model_config.losses[1]", f"{listed} cannot share one output")
-    return tuple(losses)
+        name = ((loss.loss_name if own else "") or kind.name) + shared.name
+        if name in {other.name for other in terms}:
+            raise config.error(place, f"two losses are called '{name}'; give each a loss_name of its own")
+        if own and loss.learn_loss_weight and strategy != "Uncertainty":
+            raise config.error(
+                f"{place}.learn_loss_weight", "needs model_config.loss_weight_strategy: Uncertainty"
+            )
+        parameters, session = read_parameters(config, loss if own else None, place, loss_type, kind)
+        terms.append(
+            dataclasses.replace(
+                shared,
+                loss_type=loss_type,
+                weight=shared.weight * (python_float(loss, "weight") if own else 1.0),
+                name=name,
+                prediction=kind.reads + shared.prediction,
+                parameters=parameters,
+                session=session,
+                learn_weight=own and loss.learn_loss_weight,
+            )
+        )
+    _check_output([term.loss_type for term in terms], config, path)
+    return tuple(terms)
 
 
-def _output_kind(config: Config, loss_type: str) -> str:
-    if loss_type in ("L2_LOSS", "SIGMOID_L2_LOSS"):
-        return loss_type
-    if loss_type == LIST_WISE and is_list_wise(config.message.model_config):
-        return "list"
-    return "classification"
+def read_parameters(
+    config: Config, message: Any, path: str, loss_type: str, kind: SupervisedLoss
+) -> tuple[dict[str, Any], LossColumn | None]:
+    """Returns the keyword arguments of a loss, and its session column.
+
+    Args:
+        config: The config.
+        message: A message with the oneof `loss_param`, or None.
+        path: Its field path.
+        loss_type: Type of the loss.
+        kind: What there is to know of the type.
+
+    Raises:
+        ConfigError: For the parameters of another loss, one out of its range, a session that is neither a
+            feature nor an input field, and a missing session where one is needed.
+    """
+    field = None if message is None else message.WhichOneof("loss_param")
+    if field is not None and field != kind.parameters:
+        instead = (
+            f"its parameters are called {kind.parameters}" if kind.parameters else "it has no parameters"
+        )
+        raise config.error(f"{path}.{field}", f"does not belong to {loss_type}; {instead}")
+    found: dict[str, Any] = {}
+    session = None
+    if field is not None:
+        params = type(getattr(message, field))()
+        params.CopyFrom(getattr(message, field))
+        name = getattr(params, "session_name", "")
+        if name:
+            place = f"{path}.{field}.session_name"
+            session = LossColumn(raw_column(config, name, place))
+        if kind.session:
+            params.ClearField("session_name")
+
+        def error(name: str, text: str) -> Exception:
+            return config.error(f"{path}.{field}.{name}" if name else f"{path}.{field}", text)
+
+        found = bind(signature_of_function(kind.function, loss_type), params, error)
+        for name, value in found.items():
+            text = parameter_error(name, value)
+            if text:
+                raise error(name, text)
+    if kind.session == "required" and session is None:
+        raise config.error(
+            f"{path}.{field}" if field else path,
+            f"{loss_type} needs {kind.parameters} {{ session_name }}, the feature whose value is the session",
+        )
+    return found, session
 
 
-def _enum_name(message: Any, field: str) -> str:
+def weight_strategy(config: Config) -> str:
+    """Returns how several losses are weighted: Fixed, Uncertainty or Random."""
+    return enum_name(config.message.model_config, "loss_weight_strategy")
+
+
+def enum_name(message: Any, field: str) -> str:
+    """Returns the name of an enum field's value."""
     descriptor = message.DESCRIPTOR.fields_by_name[field].enum_type
     return descriptor.values_by_number[getattr(message, field)].name
+
+
+def python_float(message: Any, field: str) -> float:
+    """Returns a 32-bit number as the shortest decimal that reads back as the same."""
+    return python_value(message.DESCRIPTOR.fields_by_name[field], getattr(message, field))
+
+
+def _check_output(kinds: Sequence[str], config: Config, path: str) -> None:
+    """Raises where losses would need different predictions from one output."""
+    listed = " and ".join(kinds)
+    list_wise = is_list_wise(config.message.model_config)
+    families = {_family(kind, list_wise) for kind in kinds} - {"ranking"}
+    alone = [kind for kind in kinds if kind in _ALONE]
+    if len(families) > 1 or (alone and len(kinds) > 1):
+        raise config.error(f"{path}.losses[1]", f"{listed} cannot share one output")
+
+
+def _family(kind: str, list_wise: bool) -> str:
+    if kind in RANKING:
+        return "ranking"
+    alone = kind in (*VALUE_LOSSES, *_ALONE) or (list_wise and kind == LIST_WISE)
+    return kind if alone else "probability"

@@ -72,7 +72,7 @@ class Evaluator:
 
         message = config.message
         limit = message.eval_config.num_examples
-        labels = Labels.from_config(config, model.label_names, model.label_limits)
+        labels = Labels.from_config(config, model.label_names, model.label_limits, model.loss_columns)
         columns = dict.fromkeys([*model.transform.columns, *labels.columns, *metric_columns(config)])
         return cls(
             model,
@@ -106,7 +106,8 @@ class Evaluator:
                 for metric in self.metrics:
                     own = weights if metric.weighted else None
                     metric.update(self._label(metric, batch), predictions, own, batch.raw.columns)
-                denominators = self.model.loss_denominators(batch.rows, weights)
+                known = {name: label.numpy() for name, label in batch.labels.items()}
+                denominators = self.model.loss_denominators(batch.rows, weights, known)
                 for name, value in losses.items():
                     count = denominators.get(name, float(batch.rows))
                     sums[name] += value * count

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from easyssl.data.loss_columns import LossColumn
 from easyssl.errors import DataError, nearest
 
 
@@ -23,6 +24,7 @@ class Labels:
         widths: Width of each wide label by column.
         weight: Column with a weight for each row, or None.
         limits: Lowest and highest value of a label, and whether it must be whole, by column.
+        loss_columns: What losses read beside labels, such as sessions.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class Labels:
         widths: Mapping[str, int] | None = None,
         weight: str | None = None,
         limits: Mapping[str, tuple[float, float, bool]] | None = None,
+        loss_columns: Sequence[LossColumn] = (),
     ) -> None:
         self.names = tuple(names)
         self.separators = dict(separators or {})
         self.widths = dict(widths or {})
         self.weight = weight
         self.limits = dict(limits or {})
+        self.loss_columns = tuple(loss_columns)
 
     @classmethod
     def from_config(
@@ -45,6 +49,7 @@ class Labels:
         config: Any,
         names: Sequence[str],
         limits: Mapping[str, tuple[float, float, bool]] | None = None,
+        loss_columns: Sequence[LossColumn] = (),
     ) -> Labels:
         """Reads what `data_config` says about labels.
 
@@ -52,6 +57,7 @@ class Labels:
             config: A `Config`.
             names: The label columns that the model needs.
             limits: What the model's losses allow, see the class.
+            loss_columns: What the model's losses read beside labels.
 
         Raises:
             ConfigError: If a name is not among the label fields, or the weight is not an input field.
@@ -74,15 +80,17 @@ class Labels:
             raise config.error(
                 "data_config.sample_weight", f"'{weight}' is not an input field{nearest(weight, inputs)}"
             )
-        return cls(names, separators, widths, weight, limits)
+        return cls(names, separators, widths, weight, limits, loss_columns)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that are read."""
-        return self.names if self.weight is None else (*self.names, self.weight)
+        others = [column.column for column in self.loss_columns]
+        weight = [] if self.weight is None else [self.weight]
+        return tuple(dict.fromkeys([*self.names, *others, *weight]))
 
     def labels(self, raw: Any) -> dict[str, np.ndarray]:
-        """Returns the labels of a raw batch by column.
+        """Returns the labels of a raw batch by column, and what else losses read by its key.
 
         Raises:
             DataError: If a label is missing, is not a number or is none that its loss can use; the message
@@ -91,7 +99,7 @@ class Labels:
         found = {name: self._label(name, raw) for name in self.names}
         for name, values in found.items():
             self._check(name, values, raw)
-        return found
+        return found | {each.key: each.read(_column(each.column, raw)) for each in self.loss_columns}
 
     def _check(self, name: str, values: np.ndarray, raw: Any) -> None:
         low, high, whole = self.limits.get(name, (-np.inf, np.inf, False))

@@ -15,6 +15,7 @@ from easyssl.training.checkpoint import CheckpointFolder
 from easyssl.training.cluster import Cluster
 from easyssl.training.devices import Devices, check_same_step, devices_from_config
 from easyssl.training.diagnose import first_bad_tensor
+from easyssl.training.early_stopping import early_stopping_from_config
 from easyssl.training.evaluate import Evaluator
 from easyssl.training.files import put_aside
 from easyssl.training.fingerprint import check_unchanged, flatten
@@ -59,6 +60,7 @@ class Trainer:
         if not self.train_config.num_steps and not config.message.data_config.num_epochs:
             raise config.error("train_config", "neither num_steps nor data_config.num_epochs is set")
         self.deadline = deadline(config)
+        self.early_stopping = early_stopping_from_config(config)
         self._settled: int | None = None
         self.model_dir = pathlib.Path(config.resolve_path(config.message.model_dir, "model_dir"))
         self.cluster = cluster
@@ -98,7 +100,9 @@ class Trainer:
         with self.devices.shared():
             self.loss_scale = LossScale() if half else None
 
-        labels = Labels.from_config(config, self.model.label_names, self.model.label_limits)
+        labels = Labels.from_config(
+            config, self.model.label_names, self.model.label_limits, self.model.loss_columns
+        )
         self.dataset = dataset_from_config(
             config,
             "train",
@@ -133,15 +137,10 @@ class Trainer:
         return step_on(self.devices, self.model, rules, signature, self.loss_scale, jit_compile)
 
     def _best(self) -> Best:
-        stopping, export = self.train_config.early_stopping, self.config.message.export_config
-        if not self.train_config.HasField("early_stopping"):
+        rule, export = self.early_stopping, self.config.message.export_config
+        if rule is None:
             return Best(export.best_exporter_metric, export.metric_bigger)
-        for field in ("metric", "patience_evals"):
-            if not getattr(stopping, field):
-                raise self.config.error("train_config.early_stopping", f"{field} is not set")
-        if self.evaluator is None:
-            raise self.config.error("train_config.early_stopping", "there is no eval_input_path to evaluate")
-        return Best(stopping.metric, stopping.bigger_is_better)
+        return Best(rule.metric, rule.bigger_is_better)
 
     def resume(self, allow_config_change: bool) -> None:
         """Goes on from the newest whole checkpoint, else starts from another run's weights, else afresh."""
@@ -246,8 +245,8 @@ class Trainer:
         metric = state.best.metric
         if metric in state.metrics:
             state.best.update(state.metrics[metric], state.step)
-        elif self.train_config.HasField("early_stopping"):
-            where = "train_config.early_stopping.metric"
+        elif self.early_stopping is not None:
+            where = self.early_stopping.path
             raise self.config.error(where, f"'{metric}' is not computed{nearest(metric, state.metrics)}")
         self.journal.evaluation(state, time.monotonic() - begin)
 
@@ -274,10 +273,10 @@ class Trainer:
         return bool(by_seconds and seconds and time.monotonic() - last_save >= seconds)
 
     def _reasons_to_end(self, step: int) -> dict[str, bool]:
-        limit, patience = self.train_config.num_steps, self.train_config.early_stopping.patience_evals
+        limit, rule, state = self.train_config.num_steps, self.early_stopping, self.state
         return {
             "steps": bool(limit and step >= limit),
-            "early_stopping": bool(patience and self.state.best.stale >= patience),
+            "early_stopping": rule is not None and rule.is_over(state.best, state.evaluated),
             "dead_line": self.deadline is not None and time.time() >= self.deadline,
         }
 

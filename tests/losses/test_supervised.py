@@ -79,12 +79,6 @@ def test_extreme_half_precision_logits_stay_finite(name):
     assert np.isfinite(tape.gradient(value, logits)[2])
 
 
-@pytest.mark.parametrize("name", ["L2_LOSS", "SIGMOID_L2_LOSS", "BINARY_CROSS_ENTROPY_LOSS"])
-def test_several_classes_need_classification(name):
-    with pytest.raises(ValueError, match="num_class=3"):
-        supervised_loss(name)(tf.zeros([2]), tf.zeros([2, 3]), num_class=3)
-
-
 def test_an_unknown_loss_gets_the_nearest():
     with pytest.raises(ValueError, match="did you mean 'CLASSIFICATION'"):
         supervised_loss("CLASIFICATION")
