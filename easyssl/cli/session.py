@@ -56,6 +56,7 @@ def plan_config(config: Config) -> Plan:
     from easyssl.backbone.plan_match import plan_match
     from easyssl.data.features.spec import build_feature_specs
     from easyssl.metrics import metrics_from_config
+    from easyssl.training.early_stopping import early_stopping_from_config
 
     config.refuse()
     if not config.message.model_dir:
@@ -69,6 +70,7 @@ def plan_config(config: Config) -> Plan:
     if config.message.model_config.model_class == "MatchModel":
         plan_match(config, plan, specs)
     metrics_from_config(config)
+    early_stopping_from_config(config)
     return plan
 
 
