@@ -27,6 +27,7 @@ GROUPS = {
         "BERT4RecEncoder",
         "GRU4RecEncoder",
         "CaserEncoder",
+        "TextCNN",
         "MeanPooling",
         "EncoderBlock",
         "MultiHeadSelfAttention",

@@ -51,6 +51,7 @@ from easyssl.layers.senet import SENet
 from easyssl.layers.seq_augment import SeqAugment
 from easyssl.layers.seq_augment_ops import SeqAugmentOps
 from easyssl.layers.sinkhorn_clustering import SinkhornClustering
+from easyssl.layers.text_cnn import TextCNN
 from easyssl.layers.value_dropout import ValueDropout
 
 __all__ = [
@@ -105,5 +106,6 @@ __all__ = [
     "SeqAugment",
     "SeqAugmentOps",
     "SinkhornClustering",
+    "TextCNN",
     "ValueDropout",
 ]
