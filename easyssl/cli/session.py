@@ -54,7 +54,9 @@ def plan_config(config: Config) -> Plan:
     """
     from easyssl.backbone.plan import build_plan
     from easyssl.backbone.plan_match import plan_match
+    from easyssl.backbone.plan_multi_task import is_multi_task, plan_multi_task
     from easyssl.data.features.spec import build_feature_specs
+    from easyssl.data.label_functions import label_functions
     from easyssl.metrics import metrics_from_config
     from easyssl.training.early_stopping import early_stopping_from_config
 
@@ -69,8 +71,11 @@ def plan_config(config: Config) -> Plan:
     plan = build_plan(config, specs)
     if config.message.model_config.model_class == "MatchModel":
         plan_match(config, plan, specs)
+    if is_multi_task(config.message.model_config):
+        plan_multi_task(config, plan)
     metrics_from_config(config)
     early_stopping_from_config(config)
+    label_functions(config)
     return plan
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from easyssl.backbone.plan_match import is_list_wise
+from easyssl.backbone.plan_multi_task import TOWERS, is_multi_task
+from easyssl.config.labels import read_label
 from easyssl.errors import nearest
 from easyssl.metrics.accuracy import Accuracy
 from easyssl.metrics.auc import AUC, ThresholdedAUC
@@ -39,7 +41,8 @@ def metrics_from_config(
 
     Args:
         config: The loaded `Config`; gives whatever is left None, and the places of errors.
-        metrics_set: The `EvalMetrics` messages; default `eval_config.metrics_set`.
+        metrics_set: The `EvalMetrics` messages; default `eval_config.metrics_set`, or for a MultiTaskModel
+            those of all towers.
         num_class: Default `model_config.num_class`.
         loss_types: One or several names (or numbers) of `LossType`; default those of `model_config`.
         path: Field path of `metrics_set`, for errors.
@@ -56,6 +59,8 @@ def metrics_from_config(
     """
     model = config.message.model_config
     if metrics_set is None:
+        if is_multi_task(model):
+            return [metric for tower in range(len(_towers(config))) for metric in _of_tower(config, tower)]
         metrics_set = config.message.eval_config.metrics_set
     if loss_types is None:
         loss_types = [loss.loss_type for loss in model.losses] or [model.loss_type]
@@ -90,22 +95,51 @@ def metrics_from_config(
     return metrics
 
 
+def _towers(config: Any) -> Sequence[Any]:
+    return config.message.model_config.model_params.task_towers  # type: ignore[no-any-return]
+
+
+def _of_tower(config: Any, index: int) -> list[Metric]:
+    """Returns the metrics of one tower of a MultiTaskModel, which read its label and its predictions."""
+    tower, path = _towers(config)[index], f"{TOWERS}[{index}]"
+    metrics = metrics_from_config(
+        config,
+        tower.metrics_set,
+        tower.num_class,
+        [loss.loss_type for loss in tower.losses] or [tower.loss_type],
+        path=f"{path}.metrics_set",
+        suffix=f"_{tower.tower_name}",
+    )
+    label = read_label(config, tower.label_name, f"{path}.label_name", index)
+    for metric in metrics:
+        metric.label = label
+    return metrics
+
+
 def metric_columns(config: Any, metrics_set: Sequence[Any] | None = None) -> tuple[str, ...]:
     """Returns the raw columns that grouped metrics of `metrics_set` read, each once.
+
+    Args:
+        config: The loaded `Config`.
+        metrics_set: The `EvalMetrics` messages; default as in `metrics_from_config`.
 
     Raises:
         ConfigError: If a metric groups by something that is not a feature or an input field.
     """
-    path = "eval_config.metrics_set"
+    sets = {"eval_config.metrics_set": metrics_set}
     if metrics_set is None:
-        metrics_set = config.message.eval_config.metrics_set
+        sets["eval_config.metrics_set"] = config.message.eval_config.metrics_set
+        if is_multi_task(config.message.model_config):
+            towers = enumerate(_towers(config))
+            sets = {f"{TOWERS}[{i}].metrics_set": tower.metrics_set for i, tower in towers}
     columns: dict[str, None] = {}
-    for i, message in enumerate(metrics_set):
-        kind = message.WhichOneof("metric")
-        if kind in _GROUP_FIELDS:
-            field = _GROUP_FIELDS[kind]
-            place = _Place(config, f"{path}[{i}].{kind}", kind)
-            columns[_group_column(getattr(getattr(message, kind), field), field, place)] = None
+    for path, messages in sets.items():
+        for i, message in enumerate(messages or ()):
+            kind = message.WhichOneof("metric")
+            if kind in _GROUP_FIELDS:
+                field = _GROUP_FIELDS[kind]
+                place = _Place(config, f"{path}[{i}].{kind}", kind)
+                columns[_group_column(getattr(getattr(message, kind), field), field, place)] = None
     return tuple(columns)
 
 

@@ -30,6 +30,9 @@ class Metric(abc.ABC):
     weighted = False
     """Whether evaluation hands in the weights of rows."""
 
+    label = ""
+    """The label column that evaluation hands in; empty for the model's first one."""
+
     def __init__(self, name: str, prediction: str) -> None:
         self.name = name
         self.prediction = prediction

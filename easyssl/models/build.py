@@ -6,10 +6,14 @@ from easyssl.config import Config
 from easyssl.errors import nearest
 from easyssl.models.backbone_model import BackboneModel
 from easyssl.models.match_model import MatchModel
+from easyssl.models.multi_task_model import MultiTaskModel
 from easyssl.models.rank_model import RankModel
 
-MODELS: dict[str, type[BackboneModel]] = {"RankModel": RankModel, "MatchModel": MatchModel}
-PLANNED = ("MultiTaskModel",)
+MODELS: dict[str, type[BackboneModel]] = {
+    "RankModel": RankModel,
+    "MatchModel": MatchModel,
+    "MultiTaskModel": MultiTaskModel,
+}
 
 
 def build_model(config: Config) -> BackboneModel:
@@ -29,10 +33,7 @@ def build_model(config: Config) -> BackboneModel:
     """
     name = config.message.model_config.model_class
     if name not in MODELS:
-        if name in PLANNED:
-            text = f"{name} is not supported yet; expected {' or '.join(MODELS)}"
-        else:
-            text = f"no model is called '{name}'{nearest(name, MODELS)}; write a backbone with one of them"
+        text = f"no model is called '{name}'{nearest(name, MODELS)}; write a backbone with one of them"
         raise config.error("model_config.model_class", text)
     model = MODELS[name](config, name=name)
     model.create_variables()

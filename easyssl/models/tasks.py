@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from easyssl.backbone.plan_match import LIST_WISE, is_list_wise, refuse_match
+from easyssl.backbone.plan_multi_task import refuse_multi_task
 from easyssl.config import Config
 from easyssl.config.bind import bind, python_value
+from easyssl.config.labels import read_label
 from easyssl.config.signatures import signature_of_function
 from easyssl.data.loss_columns import LossColumn
-from easyssl.errors import nearest
 from easyssl.losses import RANKING, SUPERVISED_LOSSES, SupervisedLoss, parameter_error
 from easyssl.metrics.from_config import VALUE_LOSSES, raw_column
 from easyssl.models.terms import LossTerm, TaskSpace
@@ -55,6 +56,7 @@ def rank_task(config: Config) -> Task:
     """
     config.refuse("model_config")
     refuse_match(config)
+    refuse_multi_task(config)
     message = config.message.model_config
     label = read_label(config, message.label_name, "model_config.label_name")
     return read_task(config, message, "model_config", label)
@@ -127,6 +129,7 @@ def match_task(config: Config) -> Task:
         ConfigError: For an unknown label, a loss that a MatchModel cannot have, or several classes.
     """
     config.refuse("model_config")
+    refuse_multi_task(config)
     model = config.message.model_config
     if model.num_class != 1:
         raise config.error(
@@ -150,37 +153,6 @@ def match_task(config: Config) -> Task:
         raise config.error("model_config.losses", f"the name {REG_POS} is taken by a part of {LIST_WISE}")
     weight = sum(loss.weight for loss in losses)
     return Task("", 1, (*losses, LossTerm(REG_POS, weight, REG_POS)))
-
-
-def read_label(config: Config, name: str, path: str, default: int = 0) -> str:
-    """Returns the label column of a task.
-
-    Args:
-        config: The config.
-        name: Its name; empty for the one at `default`.
-        path: Field path of the name.
-        default: Position in `label_fields`. Defaults to 0.
-
-    Raises:
-        ConfigError: If there is no such label, or it has several values a row.
-    """
-    message = config.message.data_config
-    labels = list(message.label_fields)
-    kind = config.message.model_config.model_class
-    if not labels:
-        raise config.error("data_config", f"label_fields is empty; a {kind} needs a label to train on")
-    if not name and default >= len(labels):
-        raise config.error(path, f"is not set, and there are only {len(labels)} label_fields")
-    label = name or labels[default]
-    if label not in labels:
-        raise config.error(path, f"'{label}' is not among label_fields{nearest(label, labels)}")
-    place, widths = labels.index(label), message.label_dim
-    if place < len(widths) and widths[place] > 1:
-        raise config.error(
-            f"data_config.label_dim[{place}]",
-            f"is {widths[place]}; a {kind} compares one value a row with its label '{label}'",
-        )
-    return label
 
 
 def read_losses(

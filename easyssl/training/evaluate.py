@@ -124,7 +124,7 @@ class Evaluator:
         return results
 
     def _label(self, metric: Any, batch: Batch) -> np.ndarray:
-        names = [getattr(metric, "label", None), *self.model.label_names]
+        names = [metric.label, *self.model.label_names]
         name = next((name for name in names if name), None)
         return np.ones(batch.rows, np.float32) if name is None else batch.labels[name].numpy()
 

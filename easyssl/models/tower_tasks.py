@@ -1,0 +1,83 @@
+"""What each tower of a MultiTaskModel is trained to predict."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from easyssl.backbone.plan_match import refuse_match
+from easyssl.backbone.plan_multi_task import plan_multi_task
+from easyssl.config import Config
+from easyssl.config.labels import read_label
+from easyssl.data.loss_columns import LossColumn
+from easyssl.errors import nearest
+from easyssl.metrics.from_config import raw_column
+from easyssl.models.tasks import Task, python_float, read_task
+from easyssl.models.terms import TaskSpace
+
+_SPACE_WEIGHTS = ("in_task_space_weight", "out_task_space_weight")
+
+
+def tower_tasks(config: Config) -> tuple[Task, ...]:
+    """Reads the tasks of a MultiTaskModel, in the order of its towers.
+
+    Raises:
+        ConfigError: For an unknown label, a loss that does not fit, or two losses of one name.
+    """
+    config.refuse("model_config")
+    refuse_match(config)
+    towers = plan_multi_task(config)
+    messages = config.message.model_config.model_params.task_towers
+    tasks: list[Task] = []
+    for index, (tower, message) in enumerate(zip(towers, messages, strict=True)):
+        path = tower.path
+        label = read_label(config, message.label_name, f"{path}.label_name", index)
+        weight = python_float(message, "weight")
+        if not math.isfinite(weight):
+            raise config.error(f"{path}.weight", f"is {weight:g}, expected a finite number")
+        task = read_task(
+            config,
+            message,
+            path,
+            label,
+            suffix=tower.suffix,
+            weight=weight,
+            use_sample_weight=message.use_sample_weight,
+            spaces=task_spaces(config, message, path),
+        )
+        taken = {term.name for other in tasks for term in other.losses}
+        for term in task.losses:
+            if term.name in taken:
+                raise config.error(path, f"two losses are called '{term.name}'; rename one")
+        tasks.append(task)
+    return tuple(tasks)
+
+
+def task_spaces(config: Config, message: Any, path: str) -> tuple[TaskSpace, ...]:
+    """Reads which rows belong to a task, and what they and the others weigh.
+
+    Args:
+        config: The config.
+        message: A task tower.
+        path: Its field path.
+
+    Raises:
+        ConfigError: If an indicator is not known, or a weight is negative.
+    """
+    label, feature = message.task_space_indicator_label, message.task_space_indicator_name
+    inside, outside = (python_float(message, field) for field in _SPACE_WEIGHTS)
+    for field, weight in zip(_SPACE_WEIGHTS, (inside, outside), strict=True):
+        if not 0 <= weight < math.inf:
+            raise config.error(f"{path}.{field}", f"is {weight:g}, expected a number of at least 0")
+    spaces = []
+    if label:
+        labels = list(config.message.data_config.label_fields)
+        if label not in labels:
+            place = f"{path}.task_space_indicator_label"
+            raise config.error(place, f"'{label}' is not among label_fields{nearest(label, labels)}")
+        spaces.append(TaskSpace(label, inside, outside))
+    if feature:
+        name = raw_column(config, feature, f"{path}.task_space_indicator_name")
+        column = LossColumn(name, message.task_space_indicator_value)
+        spaces.append(TaskSpace(column.key, inside, outside, column))
+    return tuple(spaces)
