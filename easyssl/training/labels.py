@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from easyssl.config.expressions import ExpressionError
+from easyssl.data.from_config import columns_from_config
+from easyssl.data.label_functions import LabelFunction, label_functions
 from easyssl.data.loss_columns import LossColumn
 from easyssl.errors import DataError, nearest
 
@@ -25,6 +28,7 @@ class Labels:
         weight: Column with a weight for each row, or None.
         limits: Lowest and highest value of a label, and whether it must be whole, by column.
         loss_columns: What losses read beside labels, such as sessions.
+        functions: Functions that are applied to labels first, by column.
     """
 
     def __init__(
@@ -35,6 +39,7 @@ class Labels:
         weight: str | None = None,
         limits: Mapping[str, tuple[float, float, bool]] | None = None,
         loss_columns: Sequence[LossColumn] = (),
+        functions: Mapping[str, LabelFunction] | None = None,
     ) -> None:
         self.names = tuple(names)
         self.separators = dict(separators or {})
@@ -42,6 +47,7 @@ class Labels:
         self.weight = weight
         self.limits = dict(limits or {})
         self.loss_columns = tuple(loss_columns)
+        self.functions = dict(functions or {})
 
     @classmethod
     def from_config(
@@ -60,7 +66,8 @@ class Labels:
             loss_columns: What the model's losses read beside labels.
 
         Raises:
-            ConfigError: If a name is not among the label fields, or the weight is not an input field.
+            ConfigError: If a name is not among the label fields, the weight is not an input field, or a
+                label's function does not fit its column.
         """
         data = config.message.data_config
         fields = list(data.label_fields)
@@ -80,7 +87,9 @@ class Labels:
             raise config.error(
                 "data_config.sample_weight", f"'{weight}' is not an input field{nearest(weight, inputs)}"
             )
-        return cls(names, separators, widths, weight, limits, loss_columns)
+        functions = label_functions(config)
+        _try(config, functions)
+        return cls(names, separators, widths, weight, limits, loss_columns, functions)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -93,8 +102,8 @@ class Labels:
         """Returns the labels of a raw batch by column, and what else losses read by its key.
 
         Raises:
-            DataError: If a label is missing, is not a number or is none that its loss can use; the message
-                names the file and line.
+            DataError: If a label is missing, is not a number or is none that its function or its loss can
+                use; the message names the file and line.
         """
         found = {name: self._label(name, raw) for name in self.names}
         for name, values in found.items():
@@ -135,7 +144,13 @@ class Labels:
         values = _column(name, raw)
         width = self.widths.get(name, 1)
         if width == 1 or values.dtype != object:
-            return _numbers(name, values, raw)
+            numbers = _numbers(name, values, raw)
+            if name not in self.functions:
+                return numbers
+            try:
+                return _floats(self.functions[name](numbers))
+            except ExpressionError as error:
+                raise DataError(f"{place_of_all(raw)}: user_define_fn of label '{name}': {error}") from None
         separators = self.separators[name]
         rows = np.empty((len(values), width), np.float32)
         for index, cell in enumerate(values):
@@ -157,11 +172,32 @@ def _column(name: str, raw: Any) -> np.ndarray:
     return np.asarray(raw.columns[name])
 
 
+def _try(config: Any, functions: Mapping[str, LabelFunction]) -> None:
+    """Applies each function to a few values of its column's type."""
+    for column in columns_from_config(config) if functions else ():
+        if column.name not in functions:
+            continue
+        kind = np.dtype(np.float32) if column.dtype == object else column.dtype
+        try:
+            functions[column.name](_floats(np.ones(3, kind)))
+        except ExpressionError as error:
+            data = config.message.data_config
+            index = next(i for i, f in enumerate(data.input_fields) if f.input_name == column.name)
+            hint = "; declare the column FLOAT, or use tf.cast" if kind.kind in "iu" else ""
+            raise config.error(
+                f"data_config.input_fields[{index}].user_define_fn",
+                f"it fails on {column.type} values: {error}{hint}",
+            ) from None
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    """Returns integers as they are, and any other numbers as float32."""
+    return values if values.dtype.kind in "iu" else values.astype(np.float32)
+
+
 def _numbers(name: str, values: np.ndarray, raw: Any, row: int | None = None) -> np.ndarray:
-    if values.dtype == np.float64 or values.dtype == np.bool_:
-        return values.astype(np.float32)
     if values.dtype != object:
-        return values
+        return _floats(values)
     numbers = np.empty(len(values), np.float32)
     for index, cell in enumerate(values):
         try:

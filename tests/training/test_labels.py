@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from easyssl.errors import DataError
+from easyssl.config import parse_config
+from easyssl.errors import ConfigError, DataError
 from easyssl.training.labels import Labels
 
 
@@ -41,3 +42,57 @@ def test_labels_within_the_limits_pass():
 def test_a_weight_must_be_finite_and_not_negative(weight):
     with pytest.raises(DataError, match="a.csv:2: column 'w' has .*, expected a finite weight of at least 0"):
         Labels(["y"], weight="w").weights(Rows(y=[0.0, 1.0], w=[1.0, weight]))
+
+
+LABEL = "data_config { label_fields: 'y' input_fields { input_name: 'y' input_type: %s %s } }"
+
+
+def read(kind, function, values):
+    labels = Labels.from_config(parse_config(LABEL % (kind, function), "a.config"), ["y"])
+    return labels.labels(Rows(y=np.array(values)))["y"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "values", "expected"),
+    [
+        ("FLOAT", "user_define_fn: 'tf.math.log1p'", np.float32([0, 1, 3]), np.log1p(np.float32([0, 1, 3]))),
+        ("DOUBLE", "user_define_fn: 'lambda v: 2 * v + 1'", [0.0, 1.5], np.float32([1, 4])),
+        ("STRING", "user_define_fn: 'tf.math.log1p'", np.array([b"1"], object), np.log1p(np.float32([1]))),
+        ("INT32", "user_define_fn: 'lambda x: x >= 5'", np.int32([4, 5, 6]), np.float32([0, 1, 1])),
+        (
+            "INT32",
+            "user_define_fn: 'lambda x: x >= 5' user_define_fn_res_type: INT64",
+            np.int32([4, 5, 6]),
+            np.int64([0, 1, 1]),
+        ),
+    ],
+)
+def test_a_function_of_a_label_is_applied(kind, function, values, expected):
+    found = read(kind, function, values)
+    assert found.dtype == expected.dtype
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "function", "message"),
+    [
+        ("FLOAT", "user_define_fn: 'mine.remap'", r"a.config:1:\d+: .*user_define_fn: 'mine.remap'"),
+        ("FLOAT", "user_define_fn: '__import__(1)'", "user_define_fn"),
+        ("FLOAT", "user_define_fn: 'lambda x: tf.reduce_sum(x)'", r"fails on FLOAT values: .*found \[\]"),
+        ("FLOAT", "user_define_fn: 'lambda x, y: x'", "expected a function of one value"),
+        ("INT32", "user_define_fn: 'tf.math.log1p'", "fails on INT32 values: .*declare the column FLOAT"),
+        ("FLOAT", "user_define_fn: 'tf.exp' user_define_fn_res_type: STRING", "found STRING"),
+    ],
+)
+def test_a_function_that_does_not_fit_is_told_at_its_place(kind, function, message):
+    with pytest.raises(ConfigError, match=message):
+        read(kind, function, [1.0])
+
+
+def test_a_function_of_another_column_has_no_effect():
+    config = parse_config(
+        "data_config { label_fields: 'y' input_fields { input_name: 'y' input_type: FLOAT }"
+        " input_fields { input_name: 'z' user_define_fn: 'tf.exp' } }"
+    )
+    Labels.from_config(config, ["y"])
+    assert len(config.warnings) == 1 and "'z' is none of the labels y" in config.warnings[0]

@@ -1,0 +1,102 @@
+"""Functions that a config applies to label columns."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from easyssl.config.expressions import Expression, ExpressionError, parse_expression
+from easyssl.data.features.names import column_names
+from easyssl.data.rows import DTYPES
+
+if TYPE_CHECKING:
+    from easyssl.config import Config
+
+
+@dataclass(frozen=True)
+class LabelFunction:
+    """A function of the values of a label.
+
+    Attributes:
+        expression: A function of one value.
+        dtype: Type of the result; None leaves it as it is.
+
+    Example:
+        >>> LabelFunction(parse_expression("lambda x: x >= 5"), np.dtype(np.int64))(np.array([3, 7]))
+        array([0, 1])
+    """
+
+    expression: Expression
+    dtype: np.dtype | None = None
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Returns the new values, as many as there were.
+
+        Args:
+            values: Numbers `[rows]`.
+
+        Raises:
+            ExpressionError: If the function cannot be applied, or does not give one number for each value.
+        """
+        found = np.asarray(self.expression(values))
+        if found.shape != values.shape or found.dtype.kind not in "biuf":
+            got = f"{list(found.shape)} {found.dtype}"
+            raise ExpressionError(f"expected one number for each of {len(values)} values, found {got}", 1)
+        return found if self.dtype is None else found.astype(self.dtype)
+
+
+def label_functions(config: Config) -> dict[str, LabelFunction]:
+    """Returns the functions of `data_config.input_fields` by label column.
+
+    `user_define_fn` is a function of the closed table of expressions, such as `tf.math.log1p`, or a lambda.
+
+    Args:
+        config: The config.
+
+    Raises:
+        ConfigError: If it is none of these, the column has several values, or the type is no number.
+    """
+    data = config.message.data_config
+    wide = {name for name, width in zip(data.label_fields, data.label_dim, strict=False) if width > 1}
+    found = {}
+    for index, field in enumerate(data.input_fields):
+        place = f"data_config.input_fields[{index}]"
+        if not field.user_define_fn.strip():
+            continue
+        for name in column_names(config, field.input_name, f"{place}.input_name"):
+            if name in wide:
+                raise config.error(f"{place}.user_define_fn", f"label '{name}' has several values")
+            if name in data.label_fields:
+                found[name] = _read(config, field, place)
+            else:
+                _warn(config, place, name, data.label_fields)
+    return found
+
+
+def _warn(config: Config, place: str, name: str, labels: Collection[str]) -> None:
+    text = f"has no effect: '{name}' is none of the labels {', '.join(labels)}"
+    warning = str(config.error(f"{place}.user_define_fn", text))
+    if warning not in config.warnings:
+        config.warnings.append(warning)
+
+
+def _read(config: Config, field: Any, place: str) -> LabelFunction:
+    text = field.user_define_fn.strip()
+    if not text.startswith("lambda") and "(" not in text:
+        text = f"{text}(x)"
+    try:
+        expression = parse_expression(text, None if text.startswith("lambda") else ["x"])
+    except ExpressionError as error:
+        raise config.error(f"{place}.user_define_fn", f"'{field.user_define_fn}': {error}") from None
+    if len(expression.parameters) != 1:
+        raise config.error(f"{place}.user_define_fn", "expected a function of one value")
+    if not field.HasField("user_define_fn_res_type"):
+        return LabelFunction(expression)
+    values = type(field).DESCRIPTOR.fields_by_name["user_define_fn_res_type"].enum_type.values_by_number
+    kind = values[field.user_define_fn_res_type].name
+    if kind == "STRING":
+        raise config.error(f"{place}.user_define_fn_res_type", "found STRING, expected the type of a number")
+    return LabelFunction(expression, DTYPES[kind])
