@@ -9,6 +9,7 @@ from typing import Any
 from easyssl.backbone.plan_reader import Reader
 from easyssl.backbone.plan_types import LayerPlan, Plan
 from easyssl.config.bind import python_value
+from easyssl.config.labels import read_label
 from easyssl.errors import nearest
 
 TOWERS = "model_config.model_params.task_towers"
@@ -29,6 +30,8 @@ class TaskTower:
     Attributes:
         name: Unique; predictions, losses and metrics end with `suffix`.
         path: Place in the config.
+        label: Label column.
+        num_class: Number of logits.
         dnn: Dense layers of the task, or None.
         relations: Earlier towers whose features are read, or whose probabilities are compared with.
         relates: Whether other towers' features are read, and these here may be read by later towers.
@@ -37,6 +40,8 @@ class TaskTower:
 
     name: str
     path: str
+    label: str
+    num_class: int = 1
     dnn: LayerPlan | None = None
     relations: tuple[str, ...] = ()
     relates: bool = False
@@ -64,7 +69,9 @@ def plan_multi_task(config: Any, plan: Plan | None = None) -> tuple[TaskTower, .
     reader = Reader(config)
     towers: list[TaskTower] = []
     for index, message in enumerate(messages):
-        towers.append(_tower(reader, message, f"{TOWERS}[{index}]", towers))
+        path = f"{TOWERS}[{index}]"
+        label = read_label(config, message.label_name, f"{path}.label_name", index)
+        towers.append(_tower(reader, message, path, label, towers))
     if plan is not None:
         _check_outputs(reader, plan, towers)
     _warn_of_idle_fields(reader, config)
@@ -87,7 +94,9 @@ def refuse_multi_task(config: Any) -> None:
         raise config.error(f"{TOWERS}[0]", f"is for model_class {_MODEL}")
 
 
-def _tower(reader: Reader, message: Any, path: str, before: Sequence[TaskTower]) -> TaskTower:
+def _tower(
+    reader: Reader, message: Any, path: str, label: str, before: Sequence[TaskTower]
+) -> TaskTower:
     name = message.tower_name
     if not name:
         raise reader.error(path, "tower_name is missing; predictions and metrics of the task end with it")
@@ -96,6 +105,8 @@ def _tower(reader: Reader, message: Any, path: str, before: Sequence[TaskTower])
     return TaskTower(
         name,
         path,
+        label,
+        message.num_class,
         _dnn(reader, message, "dnn", path),
         _relations(reader, message, before, path),
         message.HasField("relation_dnn"),

@@ -9,6 +9,7 @@ from typing import Any
 
 from easyssl.backbone import describe
 from easyssl.backbone.figure import Panel, figure
+from easyssl.backbone.plan_multi_task import TaskTower
 from easyssl.backbone.plan_types import MAIN, GraphPlan, Plan
 from easyssl.backbone.svg import svg
 from easyssl.errors import UsageError, nearest
@@ -42,6 +43,41 @@ def table(
     return "\n".join(
         _graph_table(graph, plan, shapes, parameters) for graph in (plan.main, *plan.packages.values())
     )
+
+
+def towers_table(
+    plan: Plan, towers: Sequence[TaskTower], parameters: Mapping[str, int] | None = None
+) -> str:
+    """Returns the towers of a MultiTaskModel as aligned text, one row for each task.
+
+    Args:
+        plan: The plan of the backbone.
+        towers: The towers.
+        parameters: How many parameters each tower has, by its path.
+
+    Example:
+        >>> print(towers_table(plan, towers))  # doctest: +SKIP
+        tasks
+        tower  reads   does                        label
+        -----  ------  --------------------------  -----
+        ctr    output  dnn [64], dense 1           clk
+        cvr    output  relation_dnn [32], dense 1  buy
+               ctr
+    """
+    rows = [["tower", "reads", "does", "label", *(["parameters"] if parameters is not None else [])]]
+    for index, tower in enumerate(towers):
+        outputs = plan.main.outputs
+        listed = plan.main.output_as_list and plan.top_mlp is None and len(outputs) == len(towers)
+        read = [outputs[index] if listed else "output", *(tower.relations if tower.relates else ())]
+        steps = [
+            f"{layer.name} {list(layer.kwargs['hidden_units'])}"
+            for layer in (tower.dnn, tower.relation_dnn)
+            if layer is not None
+        ]
+        does = "\n".join(textwrap.wrap(", ".join([*steps, f"dense {tower.num_class}"]), _COLUMN))
+        row = [tower.name, "\n".join(read), does, tower.label]
+        rows.append(row if parameters is None else [*row, f"{parameters.get(tower.path, 0):,}"])
+    return "\n".join(["tasks", *_aligned(rows), ""])
 
 
 def graph(plan: Plan, format: str) -> str:

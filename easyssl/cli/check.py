@@ -44,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    from easyssl.backbone.render import graph, table
+    from easyssl.backbone.plan_multi_task import is_multi_task, plan_multi_task
+    from easyssl.backbone.render import graph, table, towers_table
     from easyssl.cli.files import check_writable, replace_text, suffix_of
     from easyssl.cli.session import load_and_plan, modes, show_warnings, warn
     from easyssl.data.dataset import dataset_from_config
@@ -70,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     for text in dict.fromkeys(absent):
         warn(text)
     print(table(plan, shapes, parameters))
+    if is_multi_task(config.message.model_config):
+        print(towers_table(plan, plan_multi_task(config, plan), parameters))
     if total:
         print(total)
     if form:
@@ -80,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, int], str]:
     """Builds what training builds; returns shapes and numbers of parameters by block, and their sum."""
+    from easyssl.models import MultiTaskModel
     from easyssl.training.checkpoint import no_hook
     from easyssl.training.labels import Labels
     from easyssl.training.loop import Trainer
@@ -98,6 +102,9 @@ def _build(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, 
     }
     if plan.top_mlp is not None:
         parameters[plan.top_mlp.name] = _count(backbone.top_mlp.weights)
+    if isinstance(model, MultiTaskModel):
+        for tower, own in zip(model.towers, model.task_layers, strict=True):
+            parameters[tower.path] = _count(own.weights)
     tables = _count(embedding_variables(model))
     layers = _count(w for w in model.weights if w.dtype.is_floating) - tables
     return (

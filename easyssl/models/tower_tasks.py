@@ -8,7 +8,6 @@ from typing import Any
 from easyssl.backbone.plan_match import refuse_match
 from easyssl.backbone.plan_multi_task import plan_multi_task
 from easyssl.config import Config
-from easyssl.config.labels import read_label
 from easyssl.data.loss_columns import LossColumn
 from easyssl.errors import nearest
 from easyssl.metrics.from_config import raw_column
@@ -29,9 +28,8 @@ def tower_tasks(config: Config) -> tuple[Task, ...]:
     towers = plan_multi_task(config)
     messages = config.message.model_config.model_params.task_towers
     tasks: list[Task] = []
-    for index, (tower, message) in enumerate(zip(towers, messages, strict=True)):
+    for tower, message in zip(towers, messages, strict=True):
         path = tower.path
-        label = read_label(config, message.label_name, f"{path}.label_name", index)
         weight = python_float(message, "weight")
         if not math.isfinite(weight):
             raise config.error(f"{path}.weight", f"is {weight:g}, expected a finite number")
@@ -39,7 +37,7 @@ def tower_tasks(config: Config) -> tuple[Task, ...]:
             config,
             message,
             path,
-            label,
+            tower.label,
             suffix=tower.suffix,
             weight=weight,
             use_sample_weight=message.use_sample_weight,
