@@ -42,7 +42,7 @@ GROUPS = {
         "ReAttend",
         "ReConstruct",
     ),
-    "Target attention": ("DIN",),
+    "Attention layers": ("DIN", "Attention", "MultiHeadAttention"),
     "Several tasks": ("MMoE", "AITMTower"),
     "Whitening": ("ParametricWhitening", "MoEWhiteningAdaptor"),
     "Retrieval": ("BatchSoftmax",),

@@ -2,6 +2,7 @@
 
 from easyssl.layers.adversarial_classifier import AdversarialClassifier
 from easyssl.layers.aitm_tower import AITMTower
+from easyssl.layers.attention import Attention
 from easyssl.layers.auto_dis_embedding import AutoDisEmbedding
 from easyssl.layers.auxiliary_loss import AuxiliaryLoss
 from easyssl.layers.batch_softmax import BatchSoftmax
@@ -36,6 +37,7 @@ from easyssl.layers.mean_pooling import MeanPooling
 from easyssl.layers.mlp import MLP
 from easyssl.layers.mmoe import MMoE
 from easyssl.layers.moe_whitening_adaptor import MoEWhiteningAdaptor
+from easyssl.layers.multi_head_attention import MultiHeadAttention
 from easyssl.layers.multi_interest_attention import MultiInterestAttention
 from easyssl.layers.nary_dis_embedding import NaryDisEmbedding
 from easyssl.layers.parametric_whitening import ParametricWhitening
@@ -62,6 +64,7 @@ __all__ = [
     "MLP",
     "AITMTower",
     "AdversarialClassifier",
+    "Attention",
     "AutoDisEmbedding",
     "AuxiliaryLoss",
     "BERT4RecEncoder",
@@ -91,6 +94,7 @@ __all__ = [
     "MaskNet",
     "MeanPooling",
     "MoEWhiteningAdaptor",
+    "MultiHeadAttention",
     "MultiHeadSelfAttention",
     "MultiInterestAttention",
     "NaryDisEmbedding",

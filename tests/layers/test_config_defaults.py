@@ -23,7 +23,7 @@ PAIRS |= {"MaskBlock": "MaskBlock", "MaskNet": "MaskNet", "Gate": "WeightedGate"
 PAIRS |= {"PPNet": "PPNet", "PeriodicEmbedding": "PeriodicEmbedding"}
 PAIRS |= {"AutoDisEmbedding": "AutoDisEmbedding", "NaryDisEmbedding": "NaryDisEmbedding"}
 PAIRS |= {"DIN": "DINEncoder", "MMoE": "MMoELayer", "AITMTower": "AITMTower"}
-PAIRS |= {"TextCNN": "TextCNN"}
+PAIRS |= {"TextCNN": "TextCNN", "Attention": "Attention", "MultiHeadAttention": "MultiHeadAttention"}
 
 
 @pytest.mark.parametrize(("layer", "message"), PAIRS.items())
