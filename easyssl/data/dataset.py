@@ -163,8 +163,9 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Returns a short text that is the same as long as positions in the data mean the same."""
+        size = getattr(self.reader, "size", _size)
         described = [
-            [(os.path.basename(name), _size(name)) for name in self.files],
+            [(os.path.basename(name), size(name)) for name in self.files],
             [type(self.reader).__name__, self.reader.block_size],
             [self.shuffle, self._min_rows, self.seed if self.shuffle else 0],
             [self.worker_index, self.num_workers, self.file_shard],

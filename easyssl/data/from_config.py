@@ -190,6 +190,12 @@ def make_reader(config: Config, columns: Sequence[Column], select: Sequence[str]
         from easyssl.data.readers.parquet import ParquetReader
 
         return ParquetReader(columns, select=select, list_separators=_list_separators(config))
+    if kind == "DummyInput":
+        from easyssl.data.dummy_cells import BATCHES, dummy_cells
+        from easyssl.data.readers.dummy import DummyReader
+
+        seed, rows = config.message.train_config.seed, BATCHES * data.batch_size
+        return DummyReader(columns, dummy_cells(config), select=select, rows=rows, seed=seed)
     raise config.error(place, f"{kind} is not available here; use CSVInput, TFRecordInput or ParquetInput")
 
 
@@ -219,6 +225,11 @@ def input_files(config: Config, mode: str, paths: str | Sequence[str] | None = N
         ConfigError: If the config has no such input, or one that is not a list of files.
         DataError: If no file matches.
     """
+    data = config.message.data_config
+    if data.input_type == data.DummyInput:
+        if paths is not None:
+            raise config.error("data_config.input_type", "DummyInput makes rows up, and reads no files")
+        return [f"made-up rows to {mode}"]
     if paths is not None:
         return expand_files(paths)
     side = "train" if mode == "train" else "eval"

@@ -238,7 +238,6 @@ def test_names_are_expanded(tmp_path):
             "data_config.ignore_error: skipping malformed rows needs data_config.max_malformed_rows",
         ),
         ("input_type: OdpsInput", "data_config.input_type: "),
-        ("input_type: DummyInput", "data_config.input_type: "),
         ("negative_sampler { num_sample: 3 }", "data_config.negative_sampler: "),
     ],
 )
