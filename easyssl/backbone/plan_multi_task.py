@@ -21,6 +21,8 @@ ORDER = "ORDER_CALIBRATE_LOSS"
 _MODEL = "MultiTaskModel"
 # Fields of model_config that each tower has for itself.
 _OF_TOWERS = ("loss_type", "num_class", "label_name")
+# Fields of towers that say what rows weigh inside and outside of a task space.
+_OF_SPACES = ("in_task_space_weight", "out_task_space_weight", "task_space_indicator_value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,9 @@ def plan_multi_task(config: Any, plan: Plan | None = None) -> tuple[TaskTower, .
         path = f"{TOWERS}[{index}]"
         label = read_label(config, message.label_name, f"{path}.label_name", index)
         towers.append(_tower(reader, message, path, label, towers))
+        if not message.task_space_indicator_label and not message.task_space_indicator_name:
+            reason = "the tower has neither task_space_indicator_label nor task_space_indicator_name"
+            reader.warn_without_effect(message, _OF_SPACES, path, reason)
     if plan is not None:
         _check_outputs(reader, plan, towers)
     _warn_of_idle_fields(reader, config)

@@ -42,6 +42,7 @@ def tower_tasks(config: Config) -> tuple[Task, ...]:
             weight=weight,
             use_sample_weight=message.use_sample_weight,
             spaces=task_spaces(config, message, path),
+            relations=[f"probs_{name}" for name in tower.relations],
         )
         taken = {term.name for other in tasks for term in other.losses}
         for term in task.losses:
@@ -75,6 +76,8 @@ def task_spaces(config: Config, message: Any, path: str) -> tuple[TaskSpace, ...
             raise config.error(place, f"'{label}' is not among label_fields{nearest(label, labels)}")
         spaces.append(TaskSpace(label, inside, outside))
     if feature:
+        if not message.HasField("task_space_indicator_value"):
+            raise config.error(path, "task_space_indicator_name needs task_space_indicator_value")
         name = raw_column(config, feature, f"{path}.task_space_indicator_name")
         column = LossColumn(name, message.task_space_indicator_value)
         spaces.append(TaskSpace(column.key, inside, outside, column))
