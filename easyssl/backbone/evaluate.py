@@ -171,7 +171,9 @@ class Evaluation:
                 return value
             key = (scope, group)
             if key not in self._groups:
-                self._groups[key] = self._backbone.lookups.look_up(scope, group, self._features)
+                self._groups[key] = self._backbone.lookups.look_up(
+                    scope, group, self._features, self._training
+                )
             layer = self._backbone.input_layer_of(scope, block, frame.reset_input)
             return layer(self._groups[key], training=self._training)
         except Exception as e:

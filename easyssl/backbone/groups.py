@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ class GroupLookups(keras.layers.Layer):
     Args:
         plan: The plan; only groups that some block reads get tables.
         specs: The features by name.
-        kernel_regularizer: For the kernels of attention pooling, or None.
+        kernel_regularizer: For the kernels of pooling and target attention, or None.
         **kwargs: `name` and `dtype` of the layer.
     """
 
@@ -36,7 +37,8 @@ class GroupLookups(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        described = {}
+        described: dict[str, list[dict[str, Any]]] = {}
+        attentions: dict[str, dict[str, Any]] = {}
         for graph in plan.graphs:
             for block in graph.blocks:
                 if block.kind == "input_layer" and block.group is not None:
@@ -45,7 +47,12 @@ class GroupLookups(keras.layers.Layer):
                     described[key] = group_features(
                         specs, group.features, key, plan.wide_output_dim or 0 if group.wide else 0
                     )
-        self.tables = create_tables(feature for features in described.values() for feature in features)
+                    attentions[key] = {
+                        "attentions": [dataclasses.asdict(attention) for attention in group.attentions],
+                        "attention_features": group_features(specs, group.attention_features, key),
+                    }
+        read = [*described.values(), *(each["attention_features"] for each in attentions.values())]
+        self.tables = create_tables(feature for features in read for feature in features)
         names = UniqueNames()
         self.groups = {
             key: FeatureGroup(
@@ -54,15 +61,18 @@ class GroupLookups(keras.layers.Layer):
                 kernel_regularizer=kernel_regularizer,
                 name=names.take(key),
                 dtype=kwargs.get("dtype"),
+                **attentions[key],
             )
             for key, features in described.items()
         }
         self._specs = specs
         self._members = {name: group.features for name, group in plan.groups.items()}
 
-    def look_up(self, scope: str, group: str, features: Mapping[str, tf.Tensor]) -> GroupOutput:
+    def look_up(
+        self, scope: str, group: str, features: Mapping[str, tf.Tensor], training: bool = False
+    ) -> GroupOutput:
         """Returns the looked-up features of a group, as the graph `scope` reads it."""
-        return self.groups[f"{scope}/{group}" if scope else group](features)
+        return self.groups[f"{scope}/{group}" if scope else group](features, training=training)
 
     def raw(self, group: str, features: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """Returns the transformed features of a group before any embedding, in `feature_names` order."""

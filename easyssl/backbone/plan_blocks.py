@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from easyssl.backbone.plan_groups import check_format
+from easyssl.backbone.plan_groups import check_format, check_plain
 from easyssl.backbone.plan_inputs import Names, read_input, read_input_layer
 from easyssl.backbone.plan_layers import LayerReader
 from easyssl.backbone.plan_reader import Reader
@@ -165,6 +165,8 @@ class BlockReader:
         unused = [f.name for f, _ in source.ListFields() if f.name != "feature_group_name"]
         reader.warn_without_effect(source, unused, place, f"put it on the inputs that read '{name}'")
         settings, embedding = None, None
+        if kind != "input_layer":
+            check_plain(reader, self._names.groups[group], kind, path)
         if kind == "input_layer":
             place = f"{path}.input_layer"
             settings = read_input_layer(reader, message.input_layer, place)

@@ -200,7 +200,8 @@ def _tower(config: Any, plan: Plan, specs: Mapping[str, FeatureSpec], side: str)
     if side == "item" and index == other:
         raise config.error(f"{_PARAMS}.{field}", f"is {index}, and so is user_tower_idx_in_output")
     block = main.outputs[index]
-    names = {name for group in groups_behind(plan, [block]) for name in plan.groups[group].features}
+    groups = [plan.groups[name] for name in groups_behind(plan, [block])]
+    names = {name for group in groups for name in (*group.features, *group.attention_features)}
     columns = [column for name, spec in specs.items() if name in names for column in spec.inputs]
     return Tower(side, index, block, tuple(dict.fromkeys(columns)))
 

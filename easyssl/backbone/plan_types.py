@@ -220,6 +220,34 @@ class GraphPlan:
 
 
 @dataclass(frozen=True)
+class TargetAttentionPlan:
+    """A target attention that a feature group appends to its output.
+
+    Attributes:
+        name: Unique in its group.
+        keys: Names of the plain features that, concatenated, are the target.
+        histories: Names of the sequence features that are concatenated step by step.
+        auxiliary: Names of the sequence features that are summed up with the same weights.
+        attention_dnn: Parameters of the MLP that scores a step.
+        transform: Key and history are projected to one width.
+        need_key: The key is part of the output.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    histories: tuple[str, ...]
+    auxiliary: tuple[str, ...]
+    attention_dnn: Mapping[str, Any]
+    transform: bool = False
+    need_key: bool = True
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of all features that it reads."""
+        return (*self.keys, *self.histories, *self.auxiliary)
+
+
+@dataclass(frozen=True)
 class GroupPlan:
     """A feature group with its features written out.
 
@@ -228,12 +256,20 @@ class GroupPlan:
         wide: The group looks features up in tables of their own with `Plan.wide_output_dim` columns.
         features: Feature names, in order.
         path: Place in the config.
+        attentions: Target attentions over histories.
     """
 
     name: str
     wide: bool
     features: tuple[str, ...]
     path: str
+    attentions: tuple[TargetAttentionPlan, ...] = ()
+
+    @property
+    def attention_features(self) -> tuple[str, ...]:
+        """Names of the features that only the target attentions read."""
+        read = dict.fromkeys(name for attention in self.attentions for name in attention.features)
+        return tuple(name for name in read if name not in self.features)
 
 
 @dataclass(frozen=True)

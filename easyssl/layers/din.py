@@ -135,14 +135,24 @@ class DIN(keras.layers.Layer):
         lengths = tf.clip_by_value(tf.cast(lengths, tf.int32), 0, tf.shape(history)[1])
         history = read_out(history, lengths, "sequence")
         padded = tf.pad(target, [[0, 0], [0, width - target_width]])
-        weights = tf.cast(self._weights(history, lengths, padded, training), history.dtype)
+        weights = tf.cast(self.weights_of(history, lengths, padded, training), history.dtype)
         output = tf.linalg.matvec(history[:, :, :target_width], weights, transpose_a=True)
         return tf.concat([output, padded], axis=-1) if self.need_target_feature else output
 
-    def _weights(
-        self, history: tf.Tensor, lengths: tf.Tensor, target: tf.Tensor, training: bool | None
+    def weights_of(
+        self, history: tf.Tensor, lengths: tf.Tensor, target: tf.Tensor, training: bool | None = None
     ) -> tf.Tensor:
-        """Returns the weight of each step, float32 `[batch, seq_len]`."""
+        """Returns the weight of each step.
+
+        Args:
+            history: `[batch, seq_len, dim]`.
+            lengths: int32 `[batch]`, at most `seq_len`.
+            target: `[batch, dim]`.
+            training: Handed to the network. Defaults to None.
+
+        Returns:
+            float32 `[batch, seq_len]`, 0 behind the length.
+        """
         packing = packing_of(lengths, tf.shape(history)[1])
         steps = pack(history, packing)
         targets = pack(tf.broadcast_to(target[:, None], tf.shape(history)), packing)

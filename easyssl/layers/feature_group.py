@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.layers.building import build_sublayer
 from easyssl.layers.embedding_table import EmbeddingTable, create_tables
 from easyssl.layers.pooling import AttentionPooling, combine, project
+from easyssl.layers.target_attention import AttentionInputs, TargetAttention
 
 SEQUENCE_POOLERS: dict[str, type] = {"attention": AttentionPooling}
 """What the `sequence_combiner` of a feature may name."""
@@ -26,6 +28,7 @@ class GroupOutput(NamedTuple):
             steps are zero.
         lengths: int32 `[batch]` per sequence feature.
         embeddings: float32 tensors of all embeddings that were looked up, for embedding regularization.
+        attended: `[batch, width]` per target attention.
     """
 
     plain: list[tf.Tensor]
@@ -33,6 +36,7 @@ class GroupOutput(NamedTuple):
     sequences: list[tf.Tensor]
     lengths: list[tf.Tensor]
     embeddings: list[tf.Tensor]
+    attended: Sequence[tf.Tensor] = ()
 
 
 @keras.utils.register_keras_serializable(package="easyssl")
@@ -46,10 +50,15 @@ class FeatureGroup(keras.layers.Layer):
         features: One dict per feature, as `easyssl.data.features.types.group_features` makes them.
         tables: Tables by the features' `table`, when other groups share them; more than needed is fine.
             None creates own tables.
-        kernel_regularizer: Keras regularizer for the kernels of attention pooling, or None.
+        kernel_regularizer: Keras regularizer for the kernels of pooling and attention, or None.
+        attentions: One dict per target attention: its `name`, the names of its `keys`, `histories` and
+            `auxiliary` histories, and `attention_dnn`, `transform` and `need_key` of `TargetAttention`. Keys
+            are plain features, several of them concatenated, as are histories.
+        attention_features: What only the attentions read, described like `features`.
 
     Call arguments:
         inputs: The dict of tensors that `FeatureTransform` returns; only the group's features are read.
+        training: Handed to the target attentions.
 
     Returns:
         A `GroupOutput`.
@@ -71,17 +80,22 @@ class FeatureGroup(keras.layers.Layer):
         features: Sequence[Mapping[str, Any]],
         tables: Mapping[str, EmbeddingTable] | None = None,
         kernel_regularizer: Any = None,
+        attentions: Sequence[Mapping[str, Any]] = (),
+        attention_features: Sequence[Mapping[str, Any]] = (),
         **kwargs: Any,
     ):
         # Numbers stay float32 until they are embedded; the group casts its own output.
         super().__init__(**{"autocast": False, **kwargs})
         # Keras would wrap a dict in a tracking container, which is no JSON.
         self._features = tuple(MappingProxyType(dict(feature)) for feature in features)
-        for feature in self._features:
+        self._hidden = tuple(MappingProxyType(dict(feature)) for feature in attention_features)
+        self._attentions = tuple(MappingProxyType(dict(attention)) for attention in attentions)
+        read = (*self._features, *self._hidden)
+        for feature in read:
             _check(feature)
-        names = dict.fromkeys(f["table"] for f in self._features if f["table"] is not None)
+        names = dict.fromkeys(f["table"] for f in read if f["table"] is not None)
         if tables is None:
-            tables = create_tables(self._features)
+            tables = create_tables(read)
         missing = [name for name in names if name not in tables]
         if missing:
             raise ValueError(f"`tables` lacks {missing}. Received: {sorted(tables)}")
@@ -96,6 +110,17 @@ class FeatureGroup(keras.layers.Layer):
                     name=f"pool_{feature['name']}",
                     dtype=self._policy(),
                 )
+        self.attention_layers = [
+            TargetAttention(
+                attention["attention_dnn"],
+                transform=attention["transform"],
+                need_key=attention["need_key"],
+                kernel_regularizer=kernel_regularizer,
+                name=f"attend_{attention['name']}",
+                dtype=self._policy(),
+            )
+            for attention in self._attentions
+        ]
 
     @property
     def features(self) -> list[dict[str, Any]]:
@@ -131,32 +156,61 @@ class FeatureGroup(keras.layers.Layer):
         for feature in self._features:
             if feature["sequence_combiner"]:
                 self.poolers[feature["name"]].build(((None, None, feature["width"]), (None,)))
+        widths = {f["name"]: f["width"] for f in (*self._features, *self._hidden)}
+        for attention, layer in zip(self._attentions, self.attention_layers, strict=True):
+            key, history = (sum(widths[n] for n in attention[part]) for part in ("keys", "histories"))
+            build_sublayer(layer, [(None, key), (None, None, history), (None,)])
         self.built = True
 
-    def call(self, inputs: Mapping[str, tf.Tensor]) -> GroupOutput:
+    def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None) -> GroupOutput:
         """Looks up."""
         output = GroupOutput([], [], [], [], [])
-        for feature in self._features:
+        vectors: dict[str, tf.Tensor] = {}
+        sequences: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
+        for feature in (*self._features, *self._hidden):
             name = feature["name"]
             if not _is_sequence(feature):
                 vector = self._vector(feature, inputs)
                 if feature["table"] is not None:
                     output.embeddings.append(vector)
-                output.plain.append(tf.cast(vector, self.compute_dtype))
+                vectors[name] = tf.cast(vector, self.compute_dtype)
                 continue
             lengths = tf.cast(inputs[f"{name}/length"], tf.int32)
             steps = self._steps(feature, inputs, lengths)
             if feature["table"] is not None:
                 output.embeddings.append(steps)
             steps = tf.cast(steps, self.compute_dtype)
-            if feature["sequence_combiner"]:
+            if name in self.poolers:
                 output.pooled.append(self.poolers[name]((steps, lengths)))
             if feature["max_seq_len"]:
                 steps = steps[:, : feature["max_seq_len"]]
                 lengths = tf.minimum(lengths, feature["max_seq_len"])
-            output.sequences.append(steps)
-            output.lengths.append(lengths)
-        return output._replace(sequences=_same_length(output.sequences))
+            sequences[name] = steps, lengths
+        output.plain.extend(vectors[f["name"]] for f in self._features if f["name"] in vectors)
+        own = [sequences[f["name"]] for f in self._features if f["name"] in sequences]
+        output.lengths.extend(lengths for _, lengths in own)
+        return output._replace(
+            sequences=_same_length([steps for steps, _ in own]),
+            attended=self._attend(vectors, sequences, training),
+        )
+
+    def _attend(
+        self,
+        vectors: Mapping[str, tf.Tensor],
+        sequences: Mapping[str, tuple[tf.Tensor, tf.Tensor]],
+        training: bool | None,
+    ) -> list[tf.Tensor]:
+        """The outputs of the target attentions, `[batch, width]` each."""
+        attended = []
+        for attention, layer in zip(self._attentions, self.attention_layers, strict=True):
+            key = tf.concat([vectors[name] for name in attention["keys"]], axis=-1)
+            names = [*attention["histories"], *attention["auxiliary"]]
+            steps = _same_length([sequences[name][0] for name in names])
+            count = len(attention["histories"])
+            lengths = sequences[names[0]][1]
+            inputs = AttentionInputs(key, tf.concat(steps[:count], axis=-1), lengths, steps[count:])
+            attended.append(layer(inputs, training=training))
+        return attended
 
     def _vector(self, feature: Mapping[str, Any], inputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """One plain feature, float32 `[batch, width]`."""
@@ -191,7 +245,13 @@ class FeatureGroup(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor arguments; a loaded group has tables of its own."""
         regularizer = keras.regularizers.serialize(self.kernel_regularizer)
-        return {**super().get_config(), "features": self.features, "kernel_regularizer": regularizer}
+        return {
+            **super().get_config(),
+            "features": self.features,
+            "kernel_regularizer": regularizer,
+            "attentions": [dict(attention) for attention in self._attentions],
+            "attention_features": [dict(feature) for feature in self._hidden],
+        }
 
 
 def _is_sequence(feature: Mapping[str, Any]) -> bool:

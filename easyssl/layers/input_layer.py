@@ -28,8 +28,9 @@ class InputLayer(keras.layers.Layer):
     | `output_2d_tensor_and_feature_list` | tuple (`[batch, total width]`, list) |
     | none | `[batch, total width]` |
 
-    Features keep the order of `feature_names`, the plain ones first and then the pooled sequences, in the
-    list and in the 2-D tensor alike. (EasyRec sorts the pooled ones by name in its 2-D tensor only.)
+    Features keep the order of `feature_names`, the plain ones first, then the pooled sequences and then the
+    target attentions, in the list and in the 2-D tensor alike. (EasyRec sorts the pooled ones by name in its
+    2-D tensor only.)
 
     The sequence format yields `[batch, seq_len, total width]`, the lengths int32 `[batch]` of the first
     sequence and the plain features `[batch, total width]`, or None without plain features. With
@@ -113,10 +114,12 @@ class InputLayer(keras.layers.Layer):
         """Creates the normalisation layers.
 
         Args:
-            input_shape: A `GroupOutput` of shapes; only the last axes of `plain` and `pooled` count.
+            input_shape: A `GroupOutput` of shapes; only the last axes of `plain`, `pooled` and `attended`
+                count.
         """
         plain, pooled = input_shape[0], input_shape[1]
-        widths = [int(shape[-1]) for shape in [*plain, *pooled]]
+        attended = input_shape[5] if len(input_shape) > 5 else ()
+        widths = [int(shape[-1]) for shape in [*plain, *pooled, *attended]]
         self._widths = tuple(widths)
         if not self.output_seq_and_normal_feature:
             if self._normalises and self._needs_2d:
@@ -134,7 +137,7 @@ class InputLayer(keras.layers.Layer):
         group = GroupOutput(*inputs)
         if self.output_seq_and_normal_feature:
             return self._sequence_format(group)
-        features = [*group.plain, *group.pooled]
+        features = [*group.plain, *group.pooled, *group.attended]
         if len(group.pooled) < len(group.sequences):
             raise ValueError(
                 "a sequence feature needs a `sequence_combiner` unless the block sets "

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from easyssl.data.features.names import column_names, expand_name
 from easyssl.data.features.read import FeatureReader
 from easyssl.data.features.types import Buckets, FeatureSpec, group_features
+from easyssl.data.item_corpus import corpus_columns
+from easyssl.data.sequence_split import next_column
 from easyssl.errors import nearest
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ __all__ = ["Buckets", "FeatureSpec", "build_feature_specs", "column_types", "gro
 
 
 def column_types(config: Config) -> dict[str, str]:
-    """Returns the type of each column of `data_config.input_fields`, such as `"STRING"`, in order.
+    """Returns the type of each column of rows and of the item corpus, such as `"STRING"`, in order.
 
     With `auto_expand_input_fields`, `name[1-3]` stands for three columns.
 
@@ -34,7 +36,9 @@ def column_types(config: Config) -> dict[str, str]:
             if name in columns:
                 raise config.error(path, f"column '{name}' is declared twice")
             columns[name] = kinds[field.input_type].name
-    return columns
+    if data.HasField("sequence_split"):
+        columns[next_column(data.sequence_split.items)] = "STRING"
+    return columns | {name: column.type for name, column in corpus_columns(config).items()}
 
 
 def build_feature_specs(config: Config) -> dict[str, FeatureSpec]:
@@ -159,6 +163,12 @@ def _groups(config: Config) -> Iterator[tuple[Any, set[str], list[tuple[str, str
                 names += [(path, name) for name in expand_name(written)]
             except ValueError as error:
                 raise config.error(path, str(error)) from None
+        for number, attention in enumerate(group.sequence_features):
+            pairs = f"model_config.feature_groups[{index}].sequence_features[{number}].seq_att_map"
+            for order, pair in enumerate(attention.seq_att_map):
+                for role in ("key", "hist_seq", "aux_hist_seq"):
+                    given = enumerate(getattr(pair, role))
+                    names += [(f"{pairs}[{order}].{role}[{i}]", name) for i, name in given]
         yield group, _readers(model, group.group_name), names
 
 
