@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from easyssl.backbone.plan_dnn import read_dnn
 from easyssl.backbone.plan_reader import Reader
 from easyssl.backbone.plan_types import LayerPlan, Plan
-from easyssl.config.bind import python_value
 from easyssl.config.labels import read_label
 from easyssl.errors import nearest
 
@@ -123,36 +123,9 @@ def _dnn(reader: Reader, message: Any, field: str, path: str) -> LayerPlan | Non
     """Returns the dense layers of a field, or None if it is not set or stands for no layer."""
     if not message.HasField(field):
         return None
-    dnn, path = getattr(message, field), f"{path}.{field}"
-    units = list(dnn.hidden_units)
-    if not units:
-        raise reader.error(path, "hidden_units is empty; a single 0 stands for no layer")
-    if units == [0]:
-        return None
-    for index, width in enumerate(units):
-        if width < 1:
-            raise reader.error(f"{path}.hidden_units[{index}]", "is 0, expected at least 1")
-    rates = python_value(dnn.DESCRIPTOR.fields_by_name["dropout_ratio"], dnn.dropout_ratio)
-    if len(rates) > len(units):
-        raise reader.error(
-            f"{path}.dropout_ratio", f"has {len(rates)} rates for {len(units)} layers of hidden_units"
-        )
-    for index, rate in enumerate(rates):
-        if not 0 <= rate < 1:
-            raise reader.error(f"{path}.dropout_ratio[{index}]", f"is {rate:g}, expected a number in [0, 1)")
-    kwargs: dict[str, Any] = {
-        "hidden_units": units,
-        "activation": dnn.activation,
-        "final_activation": dnn.activation,
-        "use_bn": dnn.use_bn,
-        "use_final_bn": dnn.use_bn,
-        "use_bias": True,
-        "use_final_bias": True,
-        "initializer": "glorot_uniform",
-    }
-    if any(rates):
-        kwargs["dropout_ratio"] = rates
-    return LayerPlan("keras_layer", field, path, "MLP", kwargs, params_path=path)
+    path = f"{path}.{field}"
+    kwargs = read_dnn(reader, getattr(message, field), path)
+    return None if kwargs is None else LayerPlan("keras_layer", field, path, "MLP", kwargs, params_path=path)
 
 
 def _relations(reader: Reader, message: Any, before: Sequence[TaskTower], path: str) -> tuple[str, ...]:
