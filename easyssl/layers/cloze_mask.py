@@ -9,6 +9,7 @@ from tensorflow import keras
 
 from easyssl.functional.cloze import cloze_positions
 from easyssl.functional.random import add_random_state, advance
+from easyssl.functional.sequences import append_step
 from easyssl.layers.building import input_shapes
 from easyssl.layers.encoder_inputs import encoder_inputs
 from easyssl.registry import register
@@ -27,12 +28,15 @@ class ClozeMask(keras.layers.Layer):
     the three outputs to `BERT4RecEncoder`, and its states at the chosen steps to a loss against the items
     that were there.
 
-    Without `training` nothing is chosen. Rows of length 0 have nothing to choose from.
+    Without `training` nothing is chosen, or with `append_next` the item to come: a step behind the last one,
+    as a next-item model with targets HIDDEN_STEPS asks for. Rows of length 0 have nothing to choose from.
 
     Args:
         mask_rate: Share of a row's steps that is chosen, in (0, 1]. Defaults to 0.2.
         last_only_rate: Probability of a row that only its last step is chosen. Defaults to 0.5.
         mask_id: What chosen ids become: an id of its own, not the padding. Defaults to None.
+        append_next: Whether rows get one more step without `training`, which is the one that is chosen. The
+            encoder then needs a position for it. Defaults to False.
         seed: Seed of the random numbers; None takes one that `keras.utils.set_random_seed` determines.
             Defaults to None.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
@@ -56,6 +60,7 @@ class ClozeMask(keras.layers.Layer):
         mask_rate: float = 0.2,
         last_only_rate: float = 0.5,
         mask_id: int | None = None,
+        append_next: bool = False,
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
@@ -63,6 +68,7 @@ class ClozeMask(keras.layers.Layer):
         self.mask_rate = mask_rate
         self.last_only_rate = last_only_rate
         self.mask_id = mask_id
+        self.append_next = append_next
         self.seed = seed
         self.supports_masking = True
         if not 0 < mask_rate <= 1:
@@ -93,7 +99,8 @@ class ClozeMask(keras.layers.Layer):
 
         Returns:
             The sequence, or the ids with `mask_id` at the chosen steps; the lengths, int32 `[batch]`; and
-            which steps are chosen, bool `[batch, seq_len]`.
+            which steps are chosen, bool `[batch, seq_len]`. With `append_next` and without `training`,
+            `seq_len` is one more, and so is each length but 0.
 
         Raises:
             ValueError: For ids without a `mask_id`.
@@ -102,8 +109,17 @@ class ClozeMask(keras.layers.Layer):
         if sequence.shape.rank == 2 and self.mask_id is None:
             raise ValueError(f"ClozeMask '{self.name}': masking ids needs `mask_id`")
         shape = tf.shape(sequence)
-        if not training:
+        if not training and not self.append_next:
             return sequence, lengths, tf.zeros(shape[:2], tf.bool)
+        if not training:
+            some = lengths > 0
+            chosen = (tf.range(shape[1] + 1)[None, :] == lengths[:, None]) & some[:, None]
+            longer = append_step(sequence, lengths, tf.zeros([], sequence.dtype))
+            if sequence.shape.rank == 2:
+                steps = tf.range(shape[1] + 1)[None, :]
+                longer = tf.where(steps < lengths[:, None], longer, tf.constant(-1, sequence.dtype))
+                longer = tf.where(chosen, tf.cast(self.mask_id, sequence.dtype), longer)
+            return longer, lengths + tf.cast(some, tf.int32), chosen
         key = advance(self.random_state)
         chosen = cloze_positions(lengths, shape[1], key, self.mask_rate, self.last_only_rate)
         if sequence.shape.rank == 2:
@@ -121,5 +137,6 @@ class ClozeMask(keras.layers.Layer):
             "mask_rate": self.mask_rate,
             "last_only_rate": self.last_only_rate,
             "mask_id": self.mask_id,
+            "append_next": self.append_next,
             "seed": self.seed,
         }

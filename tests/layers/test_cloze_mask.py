@@ -50,6 +50,22 @@ def test_nothing_is_chosen_without_training():
     assert not np.any(chosen) and tf.convert_to_tensor(layer.random_state)[1] == 0
 
 
+def test_the_item_to_come_is_appended_without_training():
+    layer = ClozeMask(mask_id=50, append_next=True)
+    ids, lengths, chosen = layer([IDS, LENGTHS], training=False)
+    np.testing.assert_array_equal(lengths, [7, 4, 0, 2])
+    expected = np.full((4, 7), -1)
+    expected[:, :6] = IDS
+    expected[[0, 1, 3], [6, 3, 1]] = 50
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_array_equal(chosen, expected == 50)
+    sequence, _, same = layer([SEQUENCE, LENGTHS], training=False)
+    np.testing.assert_array_equal(same, chosen)
+    np.testing.assert_array_equal(sequence[1, :3], SEQUENCE[1, :3])
+    assert not np.any(sequence.numpy()[chosen.numpy()])
+    assert layer([SEQUENCE, LENGTHS], training=True)[0].shape == SEQUENCE.shape
+
+
 def test_calls_draw_anew_and_a_seed_repeats_them():
     first, second = (ClozeMask(mask_rate=0.4, seed=3) for _ in range(2))
     long, lengths = np.zeros([8, 30, 1], "float32"), np.full(8, 30)
