@@ -16,6 +16,7 @@ from easyssl.data.empty_targets import EmptyTargets
 from easyssl.data.negatives import NegativeSampler, SampledRows, sampler_from_config
 from easyssl.data.quarantine import BadRows
 from easyssl.data.readers import Reader
+from easyssl.data.sequence_split import SplitReader, split_columns, split_from_config
 from easyssl.data.windows import Rows, Window, concatenate, permutation, read_windows
 from easyssl.errors import DataError
 
@@ -170,6 +171,8 @@ class Dataset:
             [self.shuffle, self._min_rows, self.seed if self.shuffle else 0],
             [self.worker_index, self.num_workers, self.file_shard],
         ]
+        if isinstance(self.reader, SplitReader):
+            described.append(self.reader.describe())
         if self.negatives is not None:
             described.append(self.negatives.fingerprint())
         return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
@@ -302,8 +305,14 @@ def dataset_from_config(
     negatives = sampler_from_config(config, mode, declared, columns)
     if negatives is not None and columns is not None:
         columns = list(dict.fromkeys([*columns, negatives.id_column.name]))
+    split = split_from_config(config, mode)
+    if split is None:
+        reader = from_config.make_reader(config, declared, select=columns)
+    else:
+        whole = from_config.make_reader(config, declared, select=split_columns(split, columns))
+        reader = SplitReader(whole, split, columns)
     return Dataset(
-        from_config.make_reader(config, declared, select=columns),
+        reader,
         from_config.input_files(config, mode, paths),
         data.batch_size // num_workers,
         shuffle=training and data.shuffle,

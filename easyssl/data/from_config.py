@@ -118,18 +118,26 @@ def check_supported(config: Config) -> None:
 
 
 def separator_from_config(config: Config) -> bytes:
-    r"""Returns the CSV separator; it may be written as an escape such as `\t`, `\001` or `\x01`.
+    """Returns the CSV separator of the rows; see `one_character`."""
+    return one_character(config, config.message.data_config.separator, "data_config.separator")
+
+
+def one_character(config: Config, text: str, place: str) -> bytes:
+    r"""Returns a CSV separator; it may be written as an escape such as `\t`, `\001` or `\x01`.
+
+    Args:
+        config: The config.
+        text: What the config says.
+        place: Field path of it.
 
     Raises:
         ConfigError: If it is not one character of one byte, or is a quote or a line end.
     """
-    text = config.message.data_config.separator
     separator = text if len(text) == 1 else _ESCAPE.sub(_unescape, text)
     encoded = separator.encode("utf-8", "surrogatepass")
     if len(encoded) != 1 or encoded in b'"\r\n':
         raise config.error(
-            "data_config.separator",
-            f"found {separator!r}, expected one ASCII character that is not a quote or line end",
+            place, f"found {separator!r}, expected one ASCII character that is not a quote or line end"
         )
     return encoded
 

@@ -68,30 +68,37 @@ def export_model(
         name: ([columns[column] for column in signature.columns], signature.function)
         for name, signature in model.signatures().items()
     }
-    module = ServingModule(predict, needed, model.variables, resources=[transform], parts=parts)
-    predicted = module.serve.structured_outputs
-    for i, name in enumerate(config.message.model_config.model_params.outputs):
-        if name not in predicted:
-            raise config.error(
-                f"model_config.model_params.outputs[{i}]",
-                f"the model has no prediction '{name}'{nearest(name, predicted)}",
-            )
-    # Half precision rounds differently where the exported graph fuses operations.
-    half = tf.as_dtype(model.compute_dtype).size < tf.float32.size
-    tolerance = {"rtol": 2e-2, "atol": 2e-2} if half else {"rtol": 1e-4, "atol": 1e-5}
-    return write_saved_model(
-        module,
-        folder or _model_dir(config) / "export",
-        {c.name: rows[c.name] for c in needed},
-        name=_model_dir(config).name,
-        step=step,
-        checkpoint=checkpoint,
-        config_text=config.text(),
-        assets=assets,
-        keep=options.exports_to_keep,
-        check=options.verify,
-        **tolerance,
-    )
+    with model.inference():
+        module = ServingModule(
+            predict,
+            needed,
+            [*model.variables, *model.fixed_variables],
+            resources=[transform],
+            parts=parts,
+        )
+        predicted = module.serve.structured_outputs
+        for i, name in enumerate(config.message.model_config.model_params.outputs):
+            if name not in predicted:
+                raise config.error(
+                    f"model_config.model_params.outputs[{i}]",
+                    f"the model has no prediction '{name}'{nearest(name, predicted)}",
+                )
+        # Half precision rounds differently where the exported graph fuses operations.
+        half = tf.as_dtype(model.compute_dtype).size < tf.float32.size
+        tolerance = {"rtol": 2e-2, "atol": 2e-2} if half else {"rtol": 1e-4, "atol": 1e-5}
+        return write_saved_model(
+            module,
+            folder or _model_dir(config) / "export",
+            {c.name: rows[c.name] for c in needed},
+            name=_model_dir(config).name,
+            step=step,
+            checkpoint=checkpoint,
+            config_text=config.text(),
+            assets=assets,
+            keep=options.exports_to_keep,
+            check=options.verify,
+            **tolerance,
+        )
 
 
 def find_export(config: Config, checkpoint: str) -> pathlib.Path | None:

@@ -8,12 +8,14 @@ from typing import Any
 
 from easyssl.backbone.plan_match import is_list_wise
 from easyssl.backbone.plan_multi_task import TOWERS, is_multi_task
+from easyssl.backbone.plan_next_item import NEXT_ITEM
 from easyssl.config.labels import read_label
 from easyssl.errors import nearest
 from easyssl.metrics.accuracy import Accuracy
 from easyssl.metrics.auc import AUC, ThresholdedAUC
 from easyssl.metrics.grouped_auc import REDUCTIONS, GroupedAUC
 from easyssl.metrics.in_batch_recall import InBatchRecall
+from easyssl.metrics.item_ranking import ranking_from_config
 from easyssl.metrics.max_f1 import MaxF1
 from easyssl.metrics.mean_absolute_error import MeanAbsoluteError
 from easyssl.metrics.mean_squared_error import MeanSquaredError
@@ -59,6 +61,8 @@ def metrics_from_config(
     """
     model = config.message.model_config
     if metrics_set is None:
+        if model.model_class == NEXT_ITEM:
+            return [ranking_from_config(config)]
         if is_multi_task(model):
             return [metric for tower in range(len(_towers(config))) for metric in _of_tower(config, tower)]
         metrics_set = config.message.eval_config.metrics_set

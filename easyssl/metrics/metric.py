@@ -67,6 +67,10 @@ class Metric(abc.ABC):
     def result(self) -> float:
         """Returns the value over all rows since the last `reset`."""
 
+    def results(self) -> dict[str, float]:
+        """Returns the values by name; most metrics have one."""
+        return {self.name: self.result()}
+
     def _read(self, predictions: Mapping[str, np.ndarray], rows: int) -> np.ndarray:
         """Returns the prediction as a float array of `rows` rows, checked to be finite."""
         values = np.asarray(predictions[self.prediction])

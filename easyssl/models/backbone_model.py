@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -171,6 +172,21 @@ class BackboneModel(keras.Model):
         return self._transform
 
     @property
+    @property
+    def training_transform(self) -> FeatureTransform:
+        """The transform of rows to train and to evaluate on; some hold more than those to predict for."""
+        return self.transform
+
+    @contextlib.contextmanager
+    def inference(self) -> Iterator[None]:
+        """Inside of the `with` block weights stand still, so that predictions may share what needs no row."""
+        yield
+
+    @property
+    def fixed_variables(self) -> list[tf.Variable]:
+        """What predictions inside of `inference` read beside the model's variables."""
+        return []
+
     def pipeline_config(self) -> Config:
         """The config that the model was made from."""
         return self._config
@@ -210,7 +226,7 @@ class BackboneModel(keras.Model):
 
     def _check_shapes(self, rows: Mapping[str, int]) -> None:
         """Predicts in a graph without data; `rows` tells the number of rows of what is not to be open."""
-        transform = self.transform  # made here: what it holds must outlive the graph below
+        transform = self.training_transform  # made here: what it holds must outlive the graph below
         # A graph that is thrown away: layers create their variables outside of it, and its shapes have the
         # unknown dimensions that a batch would hide.
         with tf.__internal__.FuncGraph("shapes").as_default():

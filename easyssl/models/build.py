@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from easyssl.backbone.plan_next_item import NEXT_ITEM, refuse_next_item
 from easyssl.config import Config
 from easyssl.errors import nearest
 from easyssl.models.backbone_model import BackboneModel
 from easyssl.models.match_model import MatchModel
 from easyssl.models.multi_task_model import MultiTaskModel
+from easyssl.models.next_item_model import NextItemModel
 from easyssl.models.rank_model import RankModel
 
 MODELS: dict[str, type[BackboneModel]] = {
     "RankModel": RankModel,
     "MatchModel": MatchModel,
     "MultiTaskModel": MultiTaskModel,
+    NEXT_ITEM: NextItemModel,
 }
 
 
@@ -35,6 +38,8 @@ def build_model(config: Config) -> BackboneModel:
     if name not in MODELS:
         text = f"no model is called '{name}'{nearest(name, MODELS)}; write a backbone with one of them"
         raise config.error("model_config.model_class", text)
+    if name != NEXT_ITEM:
+        refuse_next_item(config)
     model = MODELS[name](config, name=name)
     model.create_variables()
     return model

@@ -73,7 +73,9 @@ class Evaluator:
         message = config.message
         limit = message.eval_config.num_examples
         labels = Labels.from_config(config, model.label_names, model.label_limits, model.loss_columns)
-        columns = dict.fromkeys([*model.transform.columns, *labels.columns, *metric_columns(config)])
+        columns = dict.fromkeys(
+            [*model.training_transform.columns, *labels.columns, *metric_columns(config)]
+        )
         return cls(
             model,
             dataset_from_config(config, "evaluate", paths=files, columns=list(columns)),
@@ -99,7 +101,7 @@ class Evaluator:
         counts: dict[str, float] = collections.defaultdict(float)
         rows = 0
         source = itertools.islice(self.dataset.batches(), self.max_batches)
-        with Prefetcher(source, self._preparation, self.prefetch) as batches:
+        with self.model.inference(), Prefetcher(source, self._preparation, self.prefetch) as batches:
             for batch in filled(batches):
                 predictions, losses = self._predict(batch)
                 weights = None if batch.weights is None else batch.weights.numpy()
@@ -115,7 +117,7 @@ class Evaluator:
                 rows += batch.rows
         if not rows:
             raise DataError("evaluation: there is no row that can be read")
-        results = {metric.name: float(metric.result()) for metric in self.metrics}
+        results = {name: float(v) for metric in self.metrics for name, v in metric.results().items()}
         means = {name: total / counts[name] if counts[name] else 0.0 for name, total in sums.items()}
         results |= {name: mean for name, mean in means.items() if name not in results}
         for name, value in results.items():
@@ -164,7 +166,7 @@ def predict(
     """
     preparation = Preparation.for_model(model, labels=None)
     compiled = predict_function(model, preparation.signature())
-    with Prefetcher(dataset.batches(), preparation, prefetch) as batches:
+    with model.inference(), Prefetcher(dataset.batches(), preparation, prefetch) as batches:
         for batch in batches:
             with naming_rows(batch.raw):
                 predictions = compiled(batch.features)

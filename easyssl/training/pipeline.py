@@ -144,7 +144,8 @@ class Preparation:
             labels: Which columns are labels and weights, or None when predicting.
             bad_rows: See the class.
         """
-        return cls(model.transform, labels, bad_rows, sequence_limits(model.plan, model.specs))
+        transform = model.transform if labels is None else model.training_transform
+        return cls(transform, labels, bad_rows, sequence_limits(model.plan, model.specs))
 
     def signature(self) -> dict[str, tf.TensorSpec]:
         """Returns the type and shape of each feature; the batch and the length of sequences are open."""

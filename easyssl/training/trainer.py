@@ -106,7 +106,7 @@ class Trainer:
         self.dataset = dataset_from_config(
             config,
             "train",
-            columns=list(dict.fromkeys([*self.model.transform.columns, *labels.columns])),
+            columns=list(dict.fromkeys([*self.model.training_transform.columns, *labels.columns])),
             quarantine=self._quarantine(self.devices.worker),
             worker_index=self.devices.worker,
             num_workers=self.devices.workers,
