@@ -1,10 +1,9 @@
-"""Bringing stored values into the variables of a run."""
+"""Bringing the values of a checkpoint back into the variables that they are of."""
 
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,90 +88,3 @@ def restore_for_inference(variables: Mapping[str, tf.Variable], checkpoint: Chec
                 kept = (decay**behind).astype(average.dtype).reshape([-1] + [1] * (average.ndim - 1))
                 average = kept * average + (1 - kept) * variable.numpy()
             variable.assign(average)
-
-
-def warm_start(config: Any, variables: Mapping[str, tf.Variable], report: Callable[[str], None]) -> int:
-    """Takes over weights from `train_config.fine_tune_checkpoint`.
-
-    Without `fine_tune_ckpt_var_map` every weight of the same name is taken over, with it those that the file
-    lists, one `<name here> <name there>` pair a line. Weights whose name or shape has no counterpart keep
-    their initial values, and a line says so. `model_config.restore_filters` leaves out weights whose name
-    contains one of its texts. Steps, optimizer and states of random layers always start afresh.
-
-    Args:
-        config: A `Config`.
-        variables: The model's variables by name.
-        report: Called with lines for the user.
-
-    Returns:
-        Number of weights taken over.
-
-    Raises:
-        ConfigError: If the file of pairs is wrong or nothing can be taken over.
-        CheckpointError: If the checkpoint is damaged or missing.
-    """
-    train_config = config.message.train_config
-    field = "train_config.fine_tune_checkpoint"
-    path = pathlib.Path(config.resolve_path(train_config.fine_tune_checkpoint, field))
-    filters = config.message.model_config.restore_filters
-    weights = {
-        name: variable
-        for name, variable in variables.items()
-        if variable.dtype.is_floating and not any(text in name for text in filters)
-    }
-    pairs = {name: name for name in weights}
-    if train_config.fine_tune_ckpt_var_map:
-        pairs = _read_pairs(config, weights)
-    taken, left = 0, []
-    with _open_arrays(path, report) as (names, read):
-        for name, there in pairs.items():
-            value = read(there) if there in names else None
-            if value is None or tuple(value.shape) != tuple(weights[name].shape):
-                shape = "is not in it" if value is None else f"has shape {list(value.shape)} in it"
-                left.append(f"'{name}': '{there}' {shape}")
-                continue
-            weights[name].assign(value)
-            taken += 1
-    if not taken:
-        raise config.error(field, f"none of {len(pairs)} weights can be taken over; first {left[0]}")
-    for line in left:
-        report(f"{path}: not taken over: {line}")
-    return taken
-
-
-def _read_pairs(config: Any, weights: Mapping[str, tf.Variable]) -> dict[str, str]:
-    field = "train_config.fine_tune_ckpt_var_map"
-    path = config.resolve_path(config.message.train_config.fine_tune_ckpt_var_map, field)
-    pairs = {}
-    try:
-        lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise config.error(field, f"{path}: cannot be read: {error}") from None
-    for number, line in enumerate(lines, 1):
-        words = line.split()
-        if not words:
-            continue
-        if len(words) != 2:
-            raise config.error(field, f"{path}:{number}: expected two names, found {len(words)}")
-        if words[0] not in weights:
-            raise config.error(
-                field, f"{path}:{number}: there is no weight '{words[0]}'{nearest(words[0], weights)}"
-            )
-        pairs[words[0]] = words[1]
-    return pairs
-
-
-@contextmanager
-def _open_arrays(
-    path: pathlib.Path, report: Callable[[str], None]
-) -> Iterator[tuple[set[str], Callable[[str], np.ndarray]]]:
-    """Opens the weights of one of our checkpoints, or the variables of one that TensorFlow wrote."""
-    prefix = tf.train.latest_checkpoint(str(path)) if path.is_dir() else str(path)
-    if prefix and pathlib.Path(f"{prefix}.index").exists():
-        reader = tf.train.load_checkpoint(prefix)
-        yield set(reader.get_variable_to_shape_map()), reader.get_tensor
-    elif path.is_dir():
-        with find_checkpoint(path, report).arrays("weights") as stored:
-            yield set(stored), stored.__getitem__
-    else:
-        raise CheckpointError(f"{path}: there is no checkpoint")

@@ -17,25 +17,29 @@ from easyssl.training.devices import Devices, check_same_step, devices_from_conf
 from easyssl.training.diagnose import first_bad_tensor
 from easyssl.training.early_stopping import early_stopping_from_config
 from easyssl.training.evaluate import Evaluator
-from easyssl.training.files import put_aside
+from easyssl.training.files import put_aside, write_json
 from easyssl.training.fingerprint import check_unchanged, flatten
 from easyssl.training.journal import Journal
 from easyssl.training.labels import Labels, place_of_all
 from easyssl.training.loss_scale import LossScale
 from easyssl.training.names import named_variables
+from easyssl.training.optimizers.build import frozen_variables
 from easyssl.training.optimizers.rule import UpdateRule
 from easyssl.training.parts import joined
 from easyssl.training.pipeline import Batch, Prefetcher, Preparation
 from easyssl.training.placement import Placement
 from easyssl.training.replicated_step import rules_on, step_on
-from easyssl.training.restore import warm_start
 from easyssl.training.saving import RunSaver
 from easyssl.training.setup import build_model, deadline, make_deterministic
 from easyssl.training.signals import Preempted, StopSignals
 from easyssl.training.state import Best, RunState, TrainResult
 from easyssl.training.step import StepResult, TrainStep
 from easyssl.training.together import Order
+from easyssl.training.warm_start import warm_start
 from easyssl.training.worker_journal import WorkerJournal
+
+# What was taken over from fine_tune_checkpoint, name by name.
+WARM_START = "fine_tune.json"
 
 
 class Trainer:
@@ -82,7 +86,7 @@ class Trainer:
             return
         workers = 1 if self.cluster is None else len(self.cluster.tasks())
         quarantines = [self._quarantine(worker).name for worker in range(workers)]
-        moved = put_aside(self.model_dir, ("ckpt", "metrics.jsonl", "logs", *quarantines))
+        moved = put_aside(self.model_dir, ("ckpt", "metrics.jsonl", "logs", WARM_START, *quarantines))
         if moved is not None:
             self.say(f"starting over; the earlier run is in {moved}")
 
@@ -154,11 +158,19 @@ class Trainer:
             self.say(f"going on after step {self.state.step} from {checkpoint.path}")
         elif self.train_config.fine_tune_checkpoint:
             with self.devices.scope():
-                taken = warm_start(self.config, joined(self.variables), self.say)
-            self.say(f"starting with {taken} weights of {self.train_config.fine_tune_checkpoint}")
+                start = warm_start(self.config, joined(self.variables), self.say)
+            for line in start.lines():
+                self.say(line)
+            if self.chief:
+                self.model_dir.mkdir(parents=True, exist_ok=True)
+                write_json(self.model_dir / WARM_START, start.as_dict())
         check_same_step(self.devices, self.state.step)
         self.journal.start(self.state.step)
         weights = sum(variable.shape.num_elements() for variable in self.rule.variables)
+        frozen = frozen_variables(self.config, self.model)
+        if frozen:
+            still = sum(variable.shape.num_elements() for variable in frozen)
+            self.say(f"freeze_gradient: {len(frozen)} variables with {still:,} weights stay as they are")
         self.say(f"{self.model.name} with {weights:,} weights to train; the first step builds the graph")
 
     # The loop -------------------------------------------------------------------------------------------

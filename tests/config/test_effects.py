@@ -20,28 +20,26 @@ feature_config {
 
 
 def test_setting_the_default_asks_for_nothing():
-    config = parse_config("train_config { sync_replicas: true force_restore_shape_compatible: false }")
+    config = parse_config("train_config { sync_replicas: true write_graph: true }")
     assert config.warnings == [] and config.refused == ()
 
 
 def test_what_would_change_results_is_refused_only_when_asked():
-    text = """train_config { force_restore_shape_compatible: true }
+    text = """binary_train_input { label_path: 'a.bin' }
 data_config { input_type: KafkaInput }
-model_config { kd { pred_name: 'logits' } dssm { temperature: 2 } loss_weight_strategy: Random }"""
+model_config { kd { pred_name: 'logits' } dssm { temperature: 2 } }"""
     config = parse_config(text, "a.config")
     assert {finding.path for finding in config.refused} == {
-        "train_config.force_restore_shape_compatible",
+        "binary_train_input",
         "data_config.input_type",
         "model_config.dssm",
-        "model_config.kd",
-        "model_config.loss_weight_strategy",
     }
     config.refuse("feature_config", "eval_config")
     with pytest.raises(
         ConfigError, match=r"a.config:2:15: data_config.input_type: not supported: KafkaInput: "
     ):
         config.refuse("data_config")
-    with pytest.raises(ConfigError, match="force_restore_shape_compatible: not supported: checkpoints"):
+    with pytest.raises(ConfigError, match="binary_train_input: not supported: convert the rows"):
         config.refuse()
 
 

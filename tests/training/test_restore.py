@@ -1,15 +1,14 @@
-"""Values from files into variables: exactly, or as a start."""
+"""Values from checkpoints into the variables that they are of."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.config import parse_config
-from easyssl.errors import CheckpointError, ConfigError
+from easyssl.errors import CheckpointError
 from easyssl.training.checkpoint import CheckpointFolder
 from easyssl.training.names import named_variables
-from easyssl.training.restore import find_checkpoint, restore_exactly, restore_for_inference, warm_start
+from easyssl.training.restore import find_checkpoint, restore_exactly, restore_for_inference
 
 
 def variables(**shapes):
@@ -30,77 +29,11 @@ def test_names_and_shapes_must_match(tmp_path):
             restore_exactly(ours, stored, tmp_path)
 
 
-@pytest.fixture
-def other_run(tmp_path):
-    folder = CheckpointFolder(tmp_path / "other" / "ckpt")
-    weights = {
-        "tower/kernel": np.full((2, 3), 5, np.float32),
-        "tower/bias": np.full(3, 6, np.float32),
-        "table": np.full((7, 2), 7, np.float32),
-        "tower/random_state": np.array([1, 2]),
-    }
-    folder.save(9, {"weights": weights, "optimizer": {}}, {"state": {}}, {})
-    return tmp_path / "other"
-
-
-def config(*overrides):
-    return parse_config("", overrides=overrides)
-
-
-def fine_tune(path):
-    return f"train_config.fine_tune_checkpoint={path}"
-
-
-def test_equal_names_are_taken_over_and_the_rest_is_told(other_run):
-    ours = {**variables(**{"tower/kernel": (2, 3), "table": (8, 2), "new": (1,)})}
-    ours["tower/random_state"] = tf.Variable(np.zeros(2, np.int64))
-    lines = []
-    assert warm_start(config(fine_tune(other_run)), ours, lines.append) == 1
-    np.testing.assert_array_equal(ours["tower/kernel"], np.full((2, 3), 5))
-    assert not ours["table"].numpy().any() and not ours["tower/random_state"].numpy().any()
-    assert len(lines) == 2
-    assert "'table': 'table' has shape [7, 2] in it" in lines[0]
-    assert "'new': 'new' is not in it" in lines[1]
-
-
-def test_a_file_of_pairs_restricts_and_renames(other_run, tmp_path):
-    pairs = tmp_path / "pairs.txt"
-    pairs.write_text("head/bias tower/bias\n\n")
-    ours = variables(**{"tower/kernel": (2, 3), "head/bias": (3,)})
-    wanted = config(fine_tune(other_run), f"train_config.fine_tune_ckpt_var_map={pairs}")
-    assert warm_start(wanted, ours, print) == 1
-    np.testing.assert_array_equal(ours["head/bias"], np.full(3, 6))
-    assert not ours["tower/kernel"].numpy().any()
-    for text, message in [
-        ("head/bias\n", "pairs.txt:1: expected two names, found 1"),
-        ("head/bais tower/bias\n", "did you mean 'head/bias'"),
-        ("head/bias tower/kernel\n", "none of 1 weights can be taken over"),
-    ]:
-        pairs.write_text(text)
-        with pytest.raises(ConfigError, match=message):
-            warm_start(wanted, ours, print)
-
-
-def test_filters_leave_weights_out(other_run):
-    ours = variables(**{"tower/kernel": (2, 3), "table": (7, 2)})
-    wanted = config(fine_tune(other_run), "model_config.restore_filters=[tab]")
-    assert warm_start(wanted, ours, print) == 1
-    assert not ours["table"].numpy().any()
-
-
-def test_a_checkpoint_of_tensorflow_is_read(tmp_path):
-    saved = tf.train.Checkpoint(kernel=tf.Variable(tf.fill([2, 3], 4.0))).write(str(tmp_path / "model"))
-    pairs = tmp_path / "pairs.txt"
-    pairs.write_text("tower/kernel kernel/.ATTRIBUTES/VARIABLE_VALUE\n")
-    ours = variables(**{"tower/kernel": (2, 3)})
-    wanted = config(fine_tune(saved), f"train_config.fine_tune_ckpt_var_map={pairs}")
-    assert warm_start(wanted, ours, print) == 1
-    np.testing.assert_array_equal(ours["tower/kernel"], np.full((2, 3), 4))
-
-
-def test_a_checkpoint_is_found_by_any_of_its_folders(other_run, tmp_path):
-    exact = other_run / "ckpt" / "step-00000009"
-    for path in (other_run, other_run / "ckpt", exact):
+def test_a_checkpoint_is_found_by_any_of_its_folders(tmp_path):
+    exact = tmp_path / "run" / "ckpt" / "step-00000009"
+    arrays = {"weights": {"table": np.ones(3, np.float32)}, "optimizer": {}}
+    CheckpointFolder(tmp_path / "run" / "ckpt").save(9, arrays, {"state": {}}, {})
+    for path in (tmp_path / "run", tmp_path / "run" / "ckpt", exact):
         assert find_checkpoint(path).path == exact
     with pytest.raises(CheckpointError, match="there is no checkpoint; train first"):
         find_checkpoint(tmp_path / "empty")

@@ -3,10 +3,14 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow import keras
 
+from easyssl.config import parse_config
+from easyssl.errors import ConfigError
 from easyssl.training import optimizers as opt
 from easyssl.training.loss_scale import LossScale
 from easyssl.training.optimizers.averages import MovingAverages
+from easyssl.training.optimizers.build import frozen_variables, update_rule_from_config
 from easyssl.training.optimizers.rule import UpdateRule
 
 ROWS, DIM = 9, 2
@@ -106,6 +110,33 @@ def test_averages_keep_up_when_a_table_gets_a_dense_gradient():
 def test_a_decay_out_of_range_is_refused():
     with pytest.raises(ValueError, match="0 to 1"):
         MovingAverages([tf.Variable(0.0)], [], 1.5)
+
+
+ONE_OPTIMIZER = """train_config { %s
+  optimizer_config { adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 1 } } } }
+}"""
+
+
+def test_frozen_variables_are_in_no_group_and_have_no_slots():
+    model = keras.Sequential([keras.layers.Dense(2, name="low"), keras.layers.Dense(1, name="high")])
+    model.build((None, 3))
+    config = parse_config(ONE_OPTIMIZER % "freeze_gradient: '^low/' freeze_gradient: 'bias'")
+    rule = update_rule_from_config(config, model)
+    assert [variable.name for variable in rule.variables] == ["high/kernel:0"]
+    assert [v.name for v in frozen_variables(config, model)] == ["low/kernel:0", "low/bias:0", "high/bias:0"]
+    state = rule.state({id(v): v.name for v in model.variables})
+    assert {name.split("/", 2)[2] for name in state if "/" in name[2:]} == {"high/kernel:0"}
+    before = [weights.copy() for weights in model.get_weights()]
+    rule.apply(*rule.prepare([tf.ones([2, 1])]))
+    moved = [not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True)]
+    assert moved == [False, False, True, False]
+
+
+def test_a_pattern_that_freezes_nothing_comes_with_a_near_name():
+    model = keras.Sequential([keras.layers.Dense(2, name="tower")])
+    model.build((None, 3))
+    with pytest.raises(ConfigError, match=r"freeze_gradient\[0\]: 'towre/kernel' .*mean 'tower/kernel:0'"):
+        frozen_variables(parse_config(ONE_OPTIMIZER % "freeze_gradient: 'towre/kernel'"), model)
 
 
 def test_the_state_has_every_variable_once_and_is_enough_to_go_on():

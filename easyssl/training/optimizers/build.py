@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -100,8 +100,19 @@ def embedding_variables(model: tf.Module) -> list[tf.Variable]:
     return [variable for variable in model.trainable_variables if id(variable) in tables]
 
 
-def _frozen(config: Any, variables: Sequence[tf.Variable]) -> set[int]:
-    frozen = set()
+def frozen_variables(config: Any, model: keras.Model) -> list[tf.Variable]:
+    """Returns the variables that `train_config.freeze_gradient` keeps as they are.
+
+    A regular expression of it may match any part of a variable's name.
+
+    Args:
+        config: A `Config`.
+        model: A model that has its variables.
+
+    Raises:
+        ConfigError: If one is no regular expression or matches nothing.
+    """
+    variables, frozen = model.trainable_variables, set()
     for index, pattern in enumerate(config.message.train_config.freeze_gradient):
         path = f"train_config.freeze_gradient[{index}]"
         try:
@@ -112,7 +123,7 @@ def _frozen(config: Any, variables: Sequence[tf.Variable]) -> set[int]:
             names = [variable.name for variable in variables]
             raise config.error(path, f"'{pattern}' matches no variable{nearest(pattern, names)}")
         frozen |= {id(variable) for variable in matches}
-    return frozen
+    return [variable for variable in variables if id(variable) in frozen]
 
 
 def update_rule_from_config(
@@ -141,7 +152,7 @@ def update_rule_from_config(
     if number not in (1, 2):
         where = "train_config" if number == 0 else "train_config.optimizer_config[2]"
         raise config.error(where, f"found {number} times optimizer_config, expected it once or twice")
-    frozen = _frozen(config, model.trainable_variables)
+    frozen = {id(variable) for variable in frozen_variables(config, model)}
     variables = [variable for variable in model.trainable_variables if id(variable) not in frozen]
     if not variables:
         raise config.error("train_config", "no variable is left to train; see freeze_gradient")
