@@ -9,6 +9,7 @@ from easyssl.losses.supervised import (
     parameter_error,
     supervised_loss,
 )
+from easyssl.losses.ziln import ziln_predictions
 
 __all__ = [
     "DISTILLATION_LOSSES",
@@ -22,4 +23,5 @@ __all__ = [
     "report_loss",
     "report_metric",
     "supervised_loss",
+    "ziln_predictions",
 ]

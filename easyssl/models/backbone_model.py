@@ -16,10 +16,12 @@ from tensorflow import keras
 from easyssl.backbone.compile import Backbone
 from easyssl.backbone.plan import build_plan
 from easyssl.config import Config, parse_config
+from easyssl.config.bind import typed_values
 from easyssl.data.features.spec import build_feature_specs
 from easyssl.data.loss_columns import LossColumn
 from easyssl.data.transform import FeatureTransform, transform_from_config
 from easyssl.losses import collect_losses
+from easyssl.models.distillation import check_distillation, distillation_terms
 from easyssl.models.objective import Objective
 from easyssl.models.tasks import Task, weight_strategy
 from easyssl.models.terms import LossTerm, divisor, label_limits, label_names, loss_columns
@@ -85,9 +87,9 @@ class BackboneModel(keras.Model):
         message = config.message.model_config
         self._config = config
         self.tasks: tuple[Task, ...] = self.read_tasks(config)
-        self.objective = Objective(
-            [term for task in self.tasks for term in task.losses], weight_strategy(config), name="objective"
-        )
+        terms = [term for task in self.tasks for term in task.losses]
+        terms += distillation_terms(config, self.tasks)
+        self.objective = Objective(terms, weight_strategy(config), name="objective")
         self.objective.build(None)
         specs = build_feature_specs(config)
         self.specs = MappingProxyType(specs)
@@ -98,6 +100,9 @@ class BackboneModel(keras.Model):
             config,
             kernel_l2=message.model_params.l2_regularization,
             embedding_l2=message.embedding_regularization,
+            variational_dropout=(
+                typed_values(message.variational_dropout) if message.HasField("variational_dropout") else None
+            ),
             name="backbone",
         )
         self._extra = tuple(
@@ -172,7 +177,6 @@ class BackboneModel(keras.Model):
         return self._transform
 
     @property
-    @property
     def training_transform(self) -> FeatureTransform:
         """The transform of rows to train and to evaluate on; some hold more than those to predict for."""
         return self.transform
@@ -187,6 +191,7 @@ class BackboneModel(keras.Model):
         """What predictions inside of `inference` read beside the model's variables."""
         return []
 
+    @property
     def pipeline_config(self) -> Config:
         """The config that the model was made from."""
         return self._config
@@ -237,17 +242,18 @@ class BackboneModel(keras.Model):
             features = transform(columns)
             for name in features.keys() & rows.keys():
                 features[name] = tf.ensure_shape(features[name], [rows[name], *features[name].shape[1:]])
-            self._trace(lambda: self._forward(features))
+            predicted = self._trace(lambda: self._forward(features))
+        check_distillation(self._config, self.terms, predicted)
 
     @tf.autograph.experimental.do_not_convert
     def _forward(self, features: Mapping[str, tf.Tensor]) -> Mapping[str, tf.Tensor]:
         with collect_losses():
             return self.predict_for_loss(features, training=True)
 
-    def _trace(self, run: Callable[[], Any]) -> None:
+    def _trace(self, run: Callable[[], Any]) -> Any:
         self.backbone.blames = True
         try:
-            run()
+            return run()
         except Exception as e:
             blamed = self.backbone.blamed
             if blamed is None:

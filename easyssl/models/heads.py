@@ -7,10 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from easyssl.losses import DISTILLATION_LOSSES, RANKING, SUPERVISED_LOSSES
+from easyssl.losses import DISTILLATION_LOSSES, RANKING, SUPERVISED_LOSSES, ziln_predictions
 from easyssl.metrics.from_config import VALUE_LOSSES
 from easyssl.models.tasks import Task
 from easyssl.models.terms import LossTerm
+
+_OF_ZILN = ("max_log_clip_value", "max_sigma", "return_log_pred_value")
 
 
 def predictions(output: tf.Tensor, task: Task) -> dict[str, tf.Tensor]:
@@ -27,7 +29,9 @@ def predictions(output: tf.Tensor, task: Task) -> dict[str, tf.Tensor]:
         - several classes: `logits` and `probs` `[batch, num_class]`, `y` `[batch]` (the best class),
           `logits_1` and `probs_1` (class 1), `logits_y` and `probs_y` (the best class) `[batch]`;
         - regression: `y` `[batch]`, through a sigmoid for SIGMOID_L2_LOSS; with a loss of pairs or sessions
-          on the same output also `logits` and `probs`.
+          on the same output also `logits` and `probs`;
+        - JRC_LOSS: `logits` `[batch, 2]`, `pos_logits` and `probs` `[batch]`, both of class 1;
+        - ZILN_LOSS: `logits` `[batch, 3]`, `probs` and `y` `[batch]`, see `losses.ziln_predictions`.
 
     Example:
         >>> task = Task("clk", 1, (LossTerm("CLASSIFICATION", 1.0, "cross_entropy_loss"),), suffix="_ctr")
@@ -40,6 +44,12 @@ def predictions(output: tf.Tensor, task: Task) -> dict[str, tf.Tensor]:
 
 def _named(output: tf.Tensor, task: Task) -> dict[str, tf.Tensor]:
     kinds = [term.loss_type for term in task.losses]
+    if "ZILN_LOSS" in kinds:
+        parameters = task.losses[kinds.index("ZILN_LOSS")].parameters
+        return ziln_predictions(output, **{k: v for k, v in parameters.items() if k in _OF_ZILN})
+    if "JRC_LOSS" in kinds:
+        probs = tf.nn.softmax(output)[:, 1]
+        return {"logits": output, "pos_logits": output[:, 1], "probs": probs}
     found = {}
     values = [kind for kind in kinds if kind in VALUE_LOSSES]
     if values:
@@ -85,6 +95,8 @@ def loss(
     arguments = {**term.parameters, **learned}
     if term.session is not None:
         arguments["sessions"] = labels[term.session.key]
+    if term.others:
+        arguments["others"] = [predicted[name] for name in term.others]
     if kind.num_class[1] is None:
         arguments["num_class"] = term.num_class
     weights = term.row_weights(labels, sample_weight)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from easyssl.backbone.plan_match import LIST_WISE, is_list_wise, refuse_match
-from easyssl.backbone.plan_multi_task import refuse_multi_task
+from easyssl.backbone.plan_multi_task import ORDER, refuse_multi_task
 from easyssl.config import Config
 from easyssl.config.bind import bind, python_value
 from easyssl.config.labels import read_label
@@ -72,6 +72,7 @@ def read_task(
     weight: float = 1.0,
     use_sample_weight: bool = True,
     spaces: Sequence[TaskSpace] = (),
+    relations: Sequence[str] | None = None,
 ) -> Task:
     """Reads what a message with `loss_type`, `num_class` and `losses` asks for.
 
@@ -84,6 +85,8 @@ def read_task(
         weight: Multiplies the weight of each loss. Defaults to 1.0.
         use_sample_weight: Whether the weights of rows act. Defaults to True.
         spaces: Further weights of rows. Defaults to none.
+        relations: The probabilities that ORDER_CALIBRATE_LOSS compares with. Defaults to None: there is no
+            such loss.
 
     Raises:
         ConfigError: For a loss that needs another model, number of classes or parameters, and for losses that
@@ -95,8 +98,9 @@ def read_task(
 
     def check(loss_type: str, place: str) -> None:
         owner = config.message.model_config.model_class
-        if loss_type not in SUPERVISED_LOSSES:
-            listed = ", ".join(SUPERVISED_LOSSES)
+        known = [kind for kind in SUPERVISED_LOSSES if kind != ORDER or relations is not None]
+        if loss_type not in known:
+            listed = ", ".join(known)
             raise config.error(
                 f"{place}.loss_type", f"{loss_type} is no loss of a {owner}; expected one of {listed}"
             )
@@ -117,7 +121,13 @@ def read_task(
         use_sample_weight=use_sample_weight,
         spaces=tuple(spaces),
     )
-    return Task(label, num_class, read_losses(config, message, path, shared, check), suffix)
+    losses = read_losses(config, message, path, shared, check)
+    if relations:
+        losses = tuple(
+            dataclasses.replace(term, others=tuple(relations)) if term.loss_type == ORDER else term
+            for term in losses
+        )
+    return Task(label, num_class, losses, suffix)
 
 
 def match_task(config: Config) -> Task:
@@ -144,6 +154,10 @@ def match_task(config: Config) -> Task:
                 f"{loss_type} is no loss of a MatchModel; expected {', '.join(supported)}",
             )
 
+    if is_list_wise(model) and model.kd:
+        raise config.error(
+            "model_config.kd[0]", f"is not for {LIST_WISE}, which compares rows with each other"
+        )
     label = "" if is_list_wise(model) else read_label(config, model.label_name, "model_config.label_name")
     losses = read_losses(config, model, "model_config", LossTerm("", 1.0, "", label, ""), check)
     if label:
@@ -183,10 +197,8 @@ def read_losses(
         name = ((loss.loss_name if own else "") or kind.name) + shared.name
         if name in {other.name for other in terms}:
             raise config.error(place, f"two losses are called '{name}'; give each a loss_name of its own")
-        if own and loss.learn_loss_weight and strategy != "Uncertainty":
-            raise config.error(
-                f"{place}.learn_loss_weight", "needs model_config.loss_weight_strategy: Uncertainty"
-            )
+        if own:
+            _check_weight(config, loss, place, strategy)
         parameters, session = read_parameters(config, loss if own else None, place, loss_type, kind)
         terms.append(
             dataclasses.replace(
@@ -200,7 +212,7 @@ def read_losses(
                 learn_weight=own and loss.learn_loss_weight,
             )
         )
-    _check_output([term.loss_type for term in terms], config, path)
+    _check_output([term.loss_type for term in terms], shared.num_class, config, path)
     return tuple(terms)
 
 
@@ -254,6 +266,19 @@ def read_parameters(
     return found, session
 
 
+def _check_weight(config: Config, loss: Any, place: str, strategy: str) -> None:
+    """Raises for a learned weight with another strategy, and warns of a weight that does not act."""
+    if loss.learn_loss_weight and strategy != "Uncertainty":
+        raise config.error(
+            f"{place}.learn_loss_weight", "needs model_config.loss_weight_strategy: Uncertainty"
+        )
+    if loss.weight != 1 and (strategy == "Random" or loss.learn_loss_weight):
+        why = "weights are drawn" if strategy == "Random" else "this one is learned"
+        warning = str(config.error(f"{place}.weight", f"has no effect: {why}"))
+        if warning not in config.warnings:
+            config.warnings.append(warning)
+
+
 def weight_strategy(config: Config) -> str:
     """Returns how several losses are weighted: Fixed, Uncertainty or Random."""
     return enum_name(config.message.model_config, "loss_weight_strategy")
@@ -270,14 +295,22 @@ def python_float(message: Any, field: str) -> float:
     return python_value(message.DESCRIPTOR.fields_by_name[field], getattr(message, field))
 
 
-def _check_output(kinds: Sequence[str], config: Config, path: str) -> None:
+def _check_output(kinds: Sequence[str], num_class: int, config: Config, path: str) -> None:
     """Raises where losses would need different predictions from one output."""
     listed = " and ".join(kinds)
     list_wise = is_list_wise(config.message.model_config)
-    families = {_family(kind, list_wise) for kind in kinds} - {"ranking"}
-    alone = [kind for kind in kinds if kind in _ALONE]
-    if len(families) > 1 or (alone and len(kinds) > 1):
+    others = [kind for kind in kinds if kind != ORDER]
+    families = {_family(kind, list_wise) for kind in others} - {"ranking"}
+    alone = [kind for kind in others if kind in _ALONE]
+    if len(families) > 1 or (alone and len(others) > 1):
         raise config.error(f"{path}.losses[1]", f"{listed} cannot share one output")
+    if len(others) == len(kinds):
+        return
+    scored = alone or (num_class == 1 and (set(others) & RANKING or "probability" in families))
+    if not scored:
+        raise config.error(
+            f"{path}.losses", f"{ORDER} needs a loss beside it that predicts one probability a row"
+        )
 
 
 def _family(kind: str, list_wise: bool) -> str:

@@ -48,6 +48,7 @@ class LossTerm:
         label: The label column that it reads.
         prediction: The prediction that it reads.
         num_class: Number of outputs of that prediction.
+        others: Predictions that it is compared with.
         parameters: Keyword arguments of the loss.
         session: The column whose equal cells make a session, if it has sessions.
         learn_weight: Whether the weight is learned.
@@ -62,6 +63,7 @@ class LossTerm:
     label: str = ""
     prediction: str = "logits"
     num_class: int = 1
+    others: tuple[str, ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     session: LossColumn | None = None
     learn_weight: bool = False
@@ -112,9 +114,12 @@ def label_limits(terms: Sequence[LossTerm]) -> dict[str, tuple[float, float, boo
         kind = _kind(term)
         if not term.label or kind is None or kind.labels == "any":
             continue
+        if term.distills and term.parameters.get("label_is_logits"):
+            continue
         whole = kind.labels == "class" and term.num_class > 1
-        low, high, other = found.get(term.label, (0.0, float("inf"), False))
-        found[term.label] = (low, min(high, term.num_class - 1.0 if whole else 1.0), whole or other)
+        highest = term.num_class - 1.0 if whole else np.inf if kind.labels == "amount" else 1.0
+        _, high, other = found.get(term.label, (0.0, np.inf, False))
+        found[term.label] = (0.0, min(high, highest), whole or other)
     return found
 
 

@@ -69,7 +69,14 @@ def test_squared_losses(name):
     np.testing.assert_allclose(loss(f32(targets), f32(values), f32(WEIGHTS)), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", SUPERVISED_LOSSES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, kind in SUPERVISED_LOSSES.items()
+        if kind.num_class[1] in (1, None) and kind.reads != "probs"
+    ],
+)
 def test_extreme_half_precision_logits_stay_finite(name):
     logits = tf.constant([-6e4, 6e4, 0.0], tf.float16)
     with tf.GradientTape() as tape:
