@@ -61,7 +61,7 @@ GROUPS = {
     ),
     "Embeddings of numbers": ("PeriodicEmbedding", "AutoDisEmbedding", "NaryDisEmbedding"),
     "Basic layers": ("MLP", "Highway", "Gate", "Dropout", "Dice"),
-    "Features": ("FeatureGroup", "InputLayer", "EmbeddingLayer", "EmbeddingTable"),
+    "Features": ("FeatureGroup", "InputLayer", "EmbeddingLayer", "EmbeddingTable", "VariationalDropout"),
 }
 
 # What a group does at a glance, under its heading.

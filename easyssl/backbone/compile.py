@@ -32,6 +32,7 @@ class Backbone(keras.layers.Layer):
         config: The config that the plan was made from; used to say where an error is.
         kernel_l2: Adds `kernel_l2 / 2 * sum(kernel ** 2)` for layers of ours with a `kernel_regularizer`.
         embedding_l2: Adds `embedding_l2 / 2 * sum(e ** 2)` over the embeddings looked up in the batch.
+        variational_dropout: Arguments of a `VariationalDropout` for each feature group, or None for none.
         **kwargs: `name` and `dtype` of the layer.
 
     Call arguments:
@@ -61,6 +62,7 @@ class Backbone(keras.layers.Layer):
         config: Config,
         kernel_l2: float = 0.0,
         embedding_l2: float = 0.0,
+        variational_dropout: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -79,6 +81,7 @@ class Backbone(keras.layers.Layer):
             plan,
             specs,
             kernel_regularizer=keras.regularizers.L2(kernel_l2 / 2) if kernel_l2 > 0 else None,
+            variational_dropout=variational_dropout,
             dtype=self._policy,
             name="groups",
         )

@@ -14,6 +14,7 @@ from easyssl.backbone.plan import EmbeddingLayerPlan, Plan
 from easyssl.data.features.types import FeatureSpec, group_features
 from easyssl.layers.embedding_table import create_tables
 from easyssl.layers.feature_group import FeatureGroup, GroupOutput
+from easyssl.layers.variational_dropout import VariationalDropout
 
 
 class GroupLookups(keras.layers.Layer):
@@ -26,6 +27,7 @@ class GroupLookups(keras.layers.Layer):
         plan: The plan; only groups that some block reads get tables.
         specs: The features by name.
         kernel_regularizer: For the kernels of pooling and target attention, or None.
+        variational_dropout: Arguments of a `VariationalDropout` for each group, or None for none.
         **kwargs: `name` and `dtype` of the layer.
     """
 
@@ -34,6 +36,7 @@ class GroupLookups(keras.layers.Layer):
         plan: Plan,
         specs: Mapping[str, FeatureSpec],
         kernel_regularizer: Any = None,
+        variational_dropout: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -65,6 +68,16 @@ class GroupLookups(keras.layers.Layer):
             )
             for key, features in described.items()
         }
+        self.dropouts: dict[str, VariationalDropout] = {}
+        if variational_dropout is not None:
+            self.dropouts = {
+                key: VariationalDropout(
+                    **variational_dropout,
+                    name=names.take(f"{key}_variational_dropout"),
+                    dtype=kwargs.get("dtype"),
+                )
+                for key in described
+            }
         self._specs = specs
         self._members = {name: group.features for name, group in plan.groups.items()}
 
@@ -72,7 +85,14 @@ class GroupLookups(keras.layers.Layer):
         self, scope: str, group: str, features: Mapping[str, tf.Tensor], training: bool = False
     ) -> GroupOutput:
         """Returns the looked-up features of a group, as the graph `scope` reads it."""
-        return self.groups[f"{scope}/{group}" if scope else group](features, training=training)
+        key = f"{scope}/{group}" if scope else group
+        output = self.groups[key](features, training=training)
+        if key not in self.dropouts:
+            return output
+        parts = (output.plain, output.pooled, output.attended)
+        kept = iter(self.dropouts[key]([x for part in parts for x in part], training=training))
+        plain, pooled, attended = ([next(kept) for _ in part] for part in parts)
+        return output._replace(plain=plain, pooled=pooled, attended=attended)
 
     def raw(self, group: str, features: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """Returns the transformed features of a group before any embedding, in `feature_names` order."""

@@ -12,6 +12,7 @@ from easyssl.backbone.plan_checks import (
     check_prototypes,
     check_tuples,
     check_used,
+    check_variational_dropout,
     wide_output_dim,
 )
 from easyssl.backbone.plan_groups import read_groups
@@ -107,6 +108,8 @@ def build_plan(config: Any, features: Mapping[str, Any]) -> Plan:
         ),
         wide_output_dim=wide_output_dim(reader, blocks, groups),
     )
+    if model.HasField("variational_dropout"):
+        check_variational_dropout(reader, plan)
     check_used(reader, plan, dependencies, places)
     check_lengths(reader, plan, features)
     check_prototypes(reader, plan, config.message.data_config.batch_size)

@@ -126,6 +126,21 @@ def check_prototypes(reader: Reader, plan: Plan, batch_size: int) -> None:
                     )
 
 
+def check_variational_dropout(reader: Reader, plan: Plan) -> None:
+    """Checks that no block reads a group as sequences, whose features variational dropout does not rank.
+
+    Raises:
+        ConfigError: At the first such block.
+    """
+    for graph in plan.graphs:
+        for block in graph.blocks:
+            if block.input_layer is not None and block.input_layer.output_format == "sequence":
+                raise reader.error(
+                    block.path,
+                    "output_seq_and_normal_feature does not go with model_config.variational_dropout",
+                )
+
+
 def check_used(reader: Reader, plan: Plan, dependencies: Dependencies, places: Mapping[str, str]) -> None:
     """Warns about groups and packages that nothing reads, and blocks that no output and no loss needs."""
     for name, group in plan.groups.items():

@@ -55,6 +55,7 @@ from easyssl.layers.seq_augment_ops import SeqAugmentOps
 from easyssl.layers.sinkhorn_clustering import SinkhornClustering
 from easyssl.layers.text_cnn import TextCNN
 from easyssl.layers.value_dropout import ValueDropout
+from easyssl.layers.variational_dropout import VariationalDropout
 
 __all__ = [
     "BST",
@@ -112,4 +113,5 @@ __all__ = [
     "SinkhornClustering",
     "TextCNN",
     "ValueDropout",
+    "VariationalDropout",
 ]
