@@ -85,6 +85,7 @@ class GroupLookups(keras.layers.Layer):
         self, scope: str, group: str, features: Mapping[str, tf.Tensor], training: bool = False
     ) -> GroupOutput:
         """Returns the looked-up features of a group, as the graph `scope` reads it."""
+        features = features.get(own_rows(group), features)
         key = f"{scope}/{group}" if scope else group
         output = self.groups[key](features, training=training)
         if key not in self.dropouts:
@@ -96,6 +97,7 @@ class GroupLookups(keras.layers.Layer):
 
     def raw(self, group: str, features: Mapping[str, tf.Tensor]) -> list[tf.Tensor]:
         """Returns the transformed features of a group before any embedding, in `feature_names` order."""
+        features = features.get(own_rows(group), features)
         return [features[name] for name in self._members[group] if self._specs[name].kind != "none"]
 
     def fused_table(self, group: str, plan: EmbeddingLayerPlan, name: str, dtype: Any) -> keras.layers.Layer:
@@ -110,3 +112,8 @@ class GroupLookups(keras.layers.Layer):
             name=name,
             dtype=dtype,
         )
+
+
+def own_rows(group: str) -> str:
+    """Returns the key of the features by name that a group reads instead of those of the batch."""
+    return f"@{group}"

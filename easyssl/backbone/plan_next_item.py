@@ -11,7 +11,6 @@ from easyssl.backbone.plan_match import groups_behind
 from easyssl.backbone.plan_types import Plan
 from easyssl.data.features.types import FeatureSpec
 from easyssl.data.item_corpus import corpus_columns
-from easyssl.data.sequence_split import next_column
 from easyssl.errors import nearest
 
 NEXT_ITEM = "NextItemModel"
@@ -42,6 +41,7 @@ class NextItemPlan:
         loss_weight: Weight of the loss.
         top_k: Items on a list.
         exclude_history: Whether lists leave out the history.
+        streams: Groups with items drawn uniformly, and how many.
     """
 
     user: int
@@ -61,6 +61,7 @@ class NextItemPlan:
     loss_weight: float
     top_k: int
     exclude_history: bool
+    streams: tuple[tuple[str, int], ...] = ()
 
     @property
     def drawn(self) -> bool:
@@ -138,6 +139,7 @@ def plan_next_item(config: Any, plan: Plan, specs: Mapping[str, FeatureSpec]) ->
         loss_weight=message.loss_weight,
         top_k=message.top_k,
         exclude_history=message.exclude_history,
+        streams=_streams(config, plan, specs, columns),
     )
 
 
@@ -228,9 +230,27 @@ def _check_history(
         )
 
 
-def target_column(spec: FeatureSpec) -> str:
-    """Returns the column with the items after the history that a feature holds."""
-    return next_column(spec.inputs[0])
+def _streams(
+    config: Any, plan: Plan, specs: Mapping[str, FeatureSpec], columns: tuple[str, ...]
+) -> tuple[tuple[str, int], ...]:
+    found: dict[str, int] = {}
+    for i, stream in enumerate(config.message.data_config.item_corpus.streams):
+        place, name = f"data_config.item_corpus.streams[{i}]", stream.feature_group
+        if name not in plan.groups:
+            raise config.error(
+                f"{place}.feature_group", f"no group is called '{name}'{nearest(name, plan.groups)}"
+            )
+        if name in found:
+            raise config.error(f"{place}.feature_group", f"'{name}' has a stream already")
+        for feature in plan.groups[name].features:
+            if not set(specs[feature].inputs) <= set(columns):
+                raise config.error(
+                    f"{place}.feature_group", f"'{name}' has '{feature}', which reads no column of the corpus"
+                )
+        if stream.batch_size < 1:
+            raise config.error(f"{place}.batch_size", "is 0, expected at least 1")
+        found[name] = stream.batch_size
+    return tuple(found.items())
 
 
 def _name(message: Any, field: str) -> str:

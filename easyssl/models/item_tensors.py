@@ -37,6 +37,10 @@ class ItemTensors:
         found = tf.gather(self.places, tf.maximum(ids, 0))
         return tf.where(ids >= 0, found, -1)
 
+    def rows(self, numbers: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns the features of some items."""
+        return {name: tf.gather(values, numbers) for name, values in self.features.items()}
+
 
 def item_spec(history: FeatureSpec, column: str) -> FeatureSpec:
     """Returns the feature that gives items the ids that histories give them."""

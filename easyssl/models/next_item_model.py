@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.backbone.groups import own_rows
 from easyssl.backbone.merge import describe
 from easyssl.backbone.plan_next_item import NextItemPlan, plan_next_item
 from easyssl.config import Config
@@ -166,8 +167,8 @@ class NextItemModel(BackboneModel):
             predicted["targets"],
             weights,
             predicted["places"],
-            predicted["steps"],
-            predicted["seen"],
+            predicted["candidates"],
+            self.items.buckets.shape[0],
         )
         return {LOSS: value}
 
@@ -216,7 +217,7 @@ class NextItemModel(BackboneModel):
             states = select_position(states, steps if self.next_item.targets == "HIDDEN_STEPS" else steps - 1)
         return self.objective_of_items.user_vectors(states), self.item_vectors()
 
-    def _targets(self, inputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _targets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the states that predict items, and which ones."""
         plan, loss, items = self.next_item, self.objective_of_items, self.items
         ids, after = inputs[plan.history], inputs[self._own.after]
@@ -225,30 +226,35 @@ class NextItemModel(BackboneModel):
         if plan.targets == "RANDOM_STEP":
             lengths = loss.cut(lengths)
             inputs = {**inputs, **self._own.shortened(inputs, lengths)}
-        output = self.backbone({**inputs, **items.features}, training=True)
+        one = plan.targets not in _SEQUENCES
+        if one:
+            following = select_position(following[:, :, None], lengths - 1)
+            following = tf.where(lengths[:, None] > 0, following, -1)
+        possible = ids if plan.targets == "HIDDEN_STEPS" else following
+        seen = tf.concat([items.places_of(inputs[self._own.seen]), items.places_of(after)], axis=1)
+        steps, num_items = tf.shape(following)[1], tf.shape(items.buckets)[0]
+        candidates = loss.candidates(items.places_of(possible), seen, steps, num_items)
+        streams = {own_rows(g): items.rows(loss.draw_stream(n, num_items)) for g, n in plan.streams}
+        compared = items.features if candidates.items is None else items.rows(candidates.items)
+        output = self.backbone({**inputs, **compared, **streams}, training=True)
         states, hidden = self._states(output[plan.user])
         vectors = self._vectors(output[plan.item])
-        rows = tf.shape(ids, out_type=tf.int64)[0]
-        steps = tf.shape(ids)[1]
-        if plan.targets == "EVERY_STEP":
+        if one:
+            rows = tf.range(tf.shape(ids, out_type=tf.int64)[0])
+            places = tf.stack([rows, tf.zeros_like(rows)], axis=1)
+        elif hidden is None:
             packing = packing_of(lengths, steps)
-            places, targets = packing.coordinates, tf.gather_nd(following, packing.coordinates)
-            states = pack(states, packing)
-        elif hidden is not None:
-            places = dense_packing(hidden).coordinates if in_xla() else tf.where(hidden)
-            targets = tf.gather_nd(tf.where(hidden, ids, -1), places)
-            states = tf.gather_nd(states, places)
+            places, states = packing.coordinates, pack(states, packing)
         else:
-            places = tf.stack([tf.range(rows), tf.zeros([rows], tf.int64)], axis=1)
-            last = tf.where(lengths > 0, select_position(following[:, :, None], lengths - 1)[:, 0], -1)
-            steps, targets = 1, last
+            places = dense_packing(hidden).coordinates if in_xla() else tf.where(hidden)
+            following, states = tf.where(hidden, ids, -1), tf.gather_nd(states, places)
+        known = items.buckets if candidates.items is None else tf.gather(items.buckets, candidates.items)
         return {
             "users": loss.user_vectors(states),
-            "items": loss.item_vectors(vectors, items.buckets),
-            "targets": items.places_of(targets),
+            "items": loss.item_vectors(vectors, known),
+            "targets": items.places_of(tf.gather_nd(following, places)),
             "places": places,
-            "steps": steps,
-            "seen": tf.concat([items.places_of(inputs[self._own.seen]), items.places_of(after)], axis=1),
+            "candidates": candidates,
         }
 
     def _states(self, output: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
