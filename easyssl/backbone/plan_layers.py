@@ -10,6 +10,7 @@ from easyssl.backbone.plan_reader import Reader
 from easyssl.backbone.plan_types import LayerPlan
 from easyssl.config.bind import (
     STRUCT_DEFAULTS,
+    UNREAD,
     Signature,
     bind,
     not_supported,
@@ -104,7 +105,7 @@ class LayerReader:
         if class_name not in self._known:
             raise self._reader.error(
                 f"{path}.class_name",
-                not_supported(class_name, _typed_fields(message), self._known)
+                not_supported(class_name)
                 or f"no layer is called '{class_name}'{nearest(class_name, self._known)}",
             )
         signature = self._known[class_name]
@@ -113,11 +114,22 @@ class LayerReader:
             self._check_typed(message, class_name, field, path)
         params_path = f"{path}.{field}" if field else path
         params = getattr(message, field) if field else None
+        if field not in (None, "st_params"):
+            params = self._without_unread(params, class_name, params_path)
         kwargs = bind(signature, params, self._reader.below(params_path))
         if field == "st_params":
             kwargs = {**STRUCT_DEFAULTS.get(class_name, {}), **kwargs}
         bound = signature is not None
         return LayerPlan(kind, name, path, class_name, kwargs, bound, params_path, **rest)
+
+    def _without_unread(self, params: Any, class_name: str, path: str) -> Any:
+        """Returns a typed message without the fields that are for another class, and warns of those."""
+        read = type(params)()
+        read.CopyFrom(params)
+        for name, reason in UNREAD.get(class_name, {}).items():
+            self._reader.warn_without_effect(params, [name], path, reason)
+            read.ClearField(name)
+        return read
 
     def _check_typed(self, message: Any, class_name: str, field: str, path: str) -> None:
         """Refuses the typed message of one class as parameters of another."""

@@ -17,6 +17,7 @@ from easyssl.errors import ConfigError, nearest
 
 __all__ = [
     "STRUCT_DEFAULTS",
+    "UNREAD",
     "Kind",
     "Parameter",
     "Signature",
@@ -33,24 +34,35 @@ __all__ = [
 ErrorAt = Callable[[str, str], ConfigError]
 """Makes an error from a field path relative to the parameters (may be empty) and a text."""
 
-# Typed messages whose field is not called like the class; those of layers that are not supported are here to
-# say so, see `not_supported`.
+# Typed messages whose field is not called like the class.
 _FIELDS = {
     "AITMTower": "aitm",
-    "MappedDotProduct": "dot_product",
-    "OverlapFeature": "overlap",
     "SeqAugment": "seq_aug",
     "SeqAugmentOps": "seq_aug",
     "TransformerBlock": "transformer",
     "TransformerEncoder": "transformer",
 }
-_INSTEAD = {"TransformerEncoder": "; SASRecEncoder is a transformer encoder, with causal attention"}
+_OF_TEXT = frozenset({"EditDistance", "MappedDotProduct", "OverlapFeature", "TextNormalize"})
 STRUCT_DEFAULTS: Mapping[str, Mapping[str, Any]] = {"PPNet": {"mode": "lazy"}}
 """Defaults by class that hold where the parameters are a `Struct`, and differ from the constructor's.
 
 EasyRec has them, so configs rely on them.
 """
+UNREAD: Mapping[str, Mapping[str, str]] = {
+    "TransformerBlock": dict.fromkeys(
+        (
+            "num_hidden_layers",
+            "vocab_size",
+            "max_position_embeddings",
+            "use_position_embeddings",
+            "output_all_token_embeddings",
+        ),
+        "it is of TransformerEncoder; TransformerBlock is one layer on vectors",
+    ),
+}
+"""Fields of a typed message that a class does not read, because they are for another one, and why."""
 
+_INACTIVE = ("no_effect", "refused")
 _MAX_EXACT = 2**53
 
 
@@ -65,22 +77,21 @@ def params_field(class_name: str, fields: Iterable[str]) -> str | None:
     return _FIELDS.get(class_name) or plain.get(class_name.lower())
 
 
-def not_supported(class_name: str, fields: Iterable[str], known: Iterable[str]) -> str | None:
-    """Returns the text of the error for a layer whose parameters the config language has, without the layer.
+def not_supported(class_name: str) -> str | None:
+    """Returns the text of the error for a layer that the config language has, and a model cannot have.
 
     Args:
-        class_name: A name that is not in `known`.
-        fields: The fields of `KerasLayer.params`.
-        known: The layers there are.
+        class_name: A name that is no layer's.
 
     Returns:
-        The text, or None if no field belongs to the class, or only in another spelling of a layer's name.
+        The text, or None for any other name.
     """
-    fields = list(fields)
-    field = params_field(class_name, fields)
-    if field is None or field in {params_field(name, fields) for name in known}:
+    if class_name not in _OF_TEXT:
         return None
-    return f"layer '{class_name}' is not supported yet{_INSTEAD.get(class_name, '')}"
+    return (
+        f"layer '{class_name}' works on text, and a model gets numbers only; do that where the data is made, "
+        "and read the result as a feature"
+    )
 
 
 def bind(signature: Signature | None, params: Any, error: ErrorAt) -> dict[str, Any]:
@@ -121,11 +132,14 @@ def bind(signature: Signature | None, params: Any, error: ErrorAt) -> dict[str, 
 
 
 def typed_values(message: Any) -> dict[str, Any]:
-    """Returns the set fields of a message, without those that are accepted but act on nothing."""
+    """Returns the set fields of a message, without those that are accepted but act on nothing.
+
+    A field that is refused is set to its default here, since another value is an error of its own.
+    """
     return {
         field.name: python_value(field, value)
         for field, value in message.ListFields()
-        if not any(option.name == "no_effect" for option, _ in field.GetOptions().ListFields())
+        if not any(option.name in _INACTIVE for option, _ in field.GetOptions().ListFields())
     }
 
 

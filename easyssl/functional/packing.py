@@ -53,11 +53,27 @@ def packing_of(lengths: tf.Tensor, max_length: int | tf.Tensor) -> Packing:
     mask = length_mask(lengths, max_length)
     if in_xla():
         return dense_packing(mask)
-    rows, steps = _grid(mask)
-    coordinates = tf.where(mask | (~tf.reduce_any(mask) & (rows + steps == 0)))
     starts = tf.cumsum(tf.cast(lengths, tf.int64), exclusive=True)
-    last = tf.shape(coordinates, out_type=tf.int64)[0] - 1
-    return Packing(coordinates, tf.minimum(starts[:, None] + steps, last), mask, dense=False)
+    return _packing(mask, starts[:, None] + _grid(mask)[1])
+
+
+def packing_of_mask(mask: tf.Tensor) -> Packing:
+    """Makes the valid steps of any sequences tokens; see `packing_of`.
+
+    Args:
+        mask: bool `[batch, seq_len]`, which steps are valid.
+
+    Returns:
+        The packing.
+
+    Example:
+        >>> packing_of_mask(tf.constant([[False, True], [True, True]])).coordinates.numpy().tolist()
+        [[0, 1], [1, 0], [1, 1]]
+    """
+    if in_xla():
+        return dense_packing(mask)
+    counts = tf.cast(tf.reshape(mask, [-1]), tf.int64)
+    return _packing(mask, tf.reshape(tf.cumsum(counts, exclusive=True), tf.shape(mask)))
 
 
 def dense_packing(mask: tf.Tensor) -> Packing:
@@ -244,6 +260,14 @@ def in_xla() -> bool:
             context = context.outer_context
         graph = getattr(graph, "outer_graph", None)
     return False
+
+
+def _packing(mask: tf.Tensor, places: tf.Tensor) -> Packing:
+    """Returns the packing of the valid steps, whose numbers are in `places`; other steps may have any."""
+    rows, steps = _grid(mask)
+    coordinates = tf.where(mask | (~tf.reduce_any(mask) & (rows + steps == 0)))
+    last = tf.shape(coordinates, out_type=tf.int64)[0] - 1
+    return Packing(coordinates, tf.minimum(places, last), mask, dense=False)
 
 
 def _grid(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

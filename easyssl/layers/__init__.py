@@ -54,6 +54,9 @@ from easyssl.layers.seq_augment import SeqAugment
 from easyssl.layers.seq_augment_ops import SeqAugmentOps
 from easyssl.layers.sinkhorn_clustering import SinkhornClustering
 from easyssl.layers.text_cnn import TextCNN
+from easyssl.layers.text_encoder import TextEncoder
+from easyssl.layers.transformer_block import TransformerBlock
+from easyssl.layers.transformer_encoder import TransformerEncoder
 from easyssl.layers.value_dropout import ValueDropout
 from easyssl.layers.variational_dropout import VariationalDropout
 
@@ -112,6 +115,9 @@ __all__ = [
     "SeqAugmentOps",
     "SinkhornClustering",
     "TextCNN",
+    "TextEncoder",
+    "TransformerBlock",
+    "TransformerEncoder",
     "ValueDropout",
     "VariationalDropout",
 ]

@@ -133,12 +133,12 @@ class TestLayers:
             (
                 "keras_layer { class_name: 'MappedDotProduct' }",
                 "keras_layer.class_name",
-                "layer 'MappedDotProduct' is not supported yet",
+                "layer 'MappedDotProduct' works on text, and a model gets numbers only; do that where",
             ),
             (
-                "keras_layer { class_name: 'TransformerEncoder' transformer {} }",
+                "keras_layer { class_name: 'TextNormalize' }",
                 "keras_layer.class_name",
-                "is not supported yet; SASRecEncoder is",
+                "layer 'TextNormalize' works on text",
             ),
             ("keras_layer { class_name: 'mlp' }", "keras_layer.class_name", "did you mean 'MLP'"),
             ("keras_layer { class_name: 'st_params' }", "keras_layer.class_name", "no layer is called"),

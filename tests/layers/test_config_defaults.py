@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 import easyssl.layers
+from easyssl.config.bind import UNREAD
 from easyssl.config.messages import message_class, option_extension
 
 pytestmark = pytest.mark.both_keras
 
-NO_EFFECT = option_extension("no_effect")
+INACTIVE = (option_extension("no_effect"), option_extension("refused"))
 PAIRS = {
     "MLP": "MLP",
     "BST": "BSTEncoder",
@@ -24,13 +25,20 @@ PAIRS |= {"PPNet": "PPNet", "PeriodicEmbedding": "PeriodicEmbedding"}
 PAIRS |= {"AutoDisEmbedding": "AutoDisEmbedding", "NaryDisEmbedding": "NaryDisEmbedding"}
 PAIRS |= {"DIN": "DINEncoder", "MMoE": "MMoELayer", "AITMTower": "AITMTower"}
 PAIRS |= {"TextCNN": "TextCNN", "Attention": "Attention", "MultiHeadAttention": "MultiHeadAttention"}
+PAIRS |= {
+    "TransformerBlock": "Transformer",
+    "TransformerEncoder": "Transformer",
+    "TextEncoder": "TextEncoder",
+}
 
 
 @pytest.mark.parametrize(("layer", "message"), PAIRS.items())
 def test_constructor_defaults_are_the_config_defaults(layer, message):
     parameters = inspect.signature(getattr(easyssl.layers, layer).__init__).parameters
     for field in message_class(message).DESCRIPTOR.fields:
-        if field.GetOptions().Extensions[NO_EFFECT]:
+        if any(field.GetOptions().Extensions[option] for option in INACTIVE):
+            continue
+        if field.name in UNREAD.get(layer, ()):
             continue
         assert field.name in parameters, f"{layer} does not take '{field.name}'"
         default = parameters[field.name].default
