@@ -22,8 +22,9 @@ from easyssl.data.loss_columns import LossColumn
 from easyssl.data.transform import FeatureTransform, transform_from_config
 from easyssl.losses import collect_losses
 from easyssl.models.distillation import check_distillation, distillation_terms
+from easyssl.models.loss_terms import weight_strategy
 from easyssl.models.objective import Objective
-from easyssl.models.tasks import Task, weight_strategy
+from easyssl.models.tasks import Task
 from easyssl.models.terms import LossTerm, divisor, label_limits, label_names, loss_columns
 
 _KERAS_2 = not hasattr(keras, "ops")
@@ -231,15 +232,13 @@ class BackboneModel(keras.Model):
 
     def _check_shapes(self, rows: Mapping[str, int]) -> None:
         """Predicts in a graph without data; `rows` tells the number of rows of what is not to be open."""
-        transform = self.training_transform  # made here: what it holds must outlive the graph below
+        signature = self.training_transform.output_signature()
         # A graph that is thrown away: layers create their variables outside of it, and its shapes have the
         # unknown dimensions that a batch would hide.
         with tf.__internal__.FuncGraph("shapes").as_default():
-            columns = {
-                name: tf.compat.v1.placeholder(spec.dtype, spec.shape, name)
-                for name, spec in transform.signature().items()
+            features = {
+                name: tf.compat.v1.placeholder(spec.dtype, spec.shape) for name, spec in signature.items()
             }
-            features = transform(columns)
             for name in features.keys() & rows.keys():
                 features[name] = tf.ensure_shape(features[name], [rows[name], *features[name].shape[1:]])
             predicted = self._trace(lambda: self._forward(features))

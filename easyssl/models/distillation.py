@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +12,10 @@ from easyssl.config.signatures import signature_of_function
 from easyssl.data.loss_columns import LossColumn
 from easyssl.errors import nearest
 from easyssl.losses import DISTILLATION_LOSSES, SUPERVISED_LOSSES, parameter_error
-from easyssl.metrics.from_config import raw_column
-from easyssl.models.tasks import Task, enum_name, python_float, read_parameters
-from easyssl.models.terms import LossTerm, TaskSpace
+from easyssl.models.loss_terms import enum_name, python_float, read_parameters
+from easyssl.models.tasks import Task
+from easyssl.models.terms import LossTerm
+from easyssl.models.tower_tasks import task_spaces
 
 _OWN = ("pred_is_logits", "label_is_logits", "temperature")
 
@@ -65,7 +65,7 @@ def distillation_terms(config: Config, tasks: Sequence[Task]) -> tuple[LossTerm,
                 session=session,
                 distills=True,
                 use_sample_weight=False,
-                spaces=_spaces(config, message, path),
+                spaces=task_spaces(config, message, path),
             )
         )
     return tuple(terms)
@@ -119,18 +119,3 @@ def _parameters(
                 text += f"; set it in {kind.parameters}"
             raise config.error(f"{path}.temperature", text)
     return found, session
-
-
-def _spaces(config: Config, message: Any, path: str) -> tuple[TaskSpace, ...]:
-    weights = []
-    for field in ("in_task_space_weight", "out_task_space_weight"):
-        weight = python_float(message, field)
-        if not 0 <= weight < math.inf:
-            raise config.error(f"{path}.{field}", f"is {weight:g}, expected a number of at least 0")
-        weights.append(weight)
-    feature = message.task_space_indicator_name
-    if not feature:
-        return ()
-    name = raw_column(config, feature, f"{path}.task_space_indicator_name")
-    column = LossColumn(name, message.task_space_indicator_value)
-    return (TaskSpace(column.key, *weights, column),)

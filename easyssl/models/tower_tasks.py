@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from easyssl.backbone.plan_match import refuse_match
-from easyssl.backbone.plan_multi_task import plan_multi_task
+from easyssl.backbone.plan_multi_task import ORDER, TaskTower, plan_multi_task
 from easyssl.config import Config
 from easyssl.data.loss_columns import LossColumn
 from easyssl.errors import nearest
-from easyssl.metrics.from_config import raw_column
-from easyssl.models.tasks import Task, python_float, read_task
+from easyssl.metrics.from_config import TWO_HEADED_LOSSES, VALUE_LOSSES, raw_column
+from easyssl.models.loss_terms import python_float
+from easyssl.models.tasks import Task, read_task
 from easyssl.models.terms import TaskSpace
 
 _SPACE_WEIGHTS = ("in_task_space_weight", "out_task_space_weight")
@@ -44,6 +47,10 @@ def tower_tasks(config: Config) -> tuple[Task, ...]:
             spaces=task_spaces(config, message, path),
             relations=[f"probs_{name}" for name in tower.relations],
         )
+        _check_relations(config, tower, task, tasks)
+        # Without a tower to compare with, there is nothing to lose.
+        kept = tuple(term for term in task.losses if term.loss_type != ORDER or term.others)
+        task = dataclasses.replace(task, losses=kept)
         taken = {term.name for other in tasks for term in other.losses}
         for term in task.losses:
             if term.name in taken:
@@ -52,18 +59,34 @@ def tower_tasks(config: Config) -> tuple[Task, ...]:
     return tuple(tasks)
 
 
+def _check_relations(config: Config, tower: TaskTower, task: Task, before: Sequence[Task]) -> None:
+    """Refuses to compare with the probability of a tower that has none, or one for each class."""
+    if ORDER not in task.loss_types:
+        return
+    known = {other.suffix: other for other in before}
+    for index, name in enumerate(tower.relations):
+        other = known[f"_{name}"]
+        single = other.num_class == 1 and not set(other.loss_types) <= VALUE_LOSSES
+        if not single and not set(other.loss_types) & TWO_HEADED_LOSSES:
+            raise config.error(
+                f"{tower.path}.relation_tower_names[{index}]",
+                f"{ORDER} compares with one probability a row, which '{name}' does not predict",
+            )
+
+
 def task_spaces(config: Config, message: Any, path: str) -> tuple[TaskSpace, ...]:
     """Reads which rows belong to a task, and what they and the others weigh.
 
     Args:
         config: The config.
-        message: A task tower.
+        message: A task tower, or a distillation term, which has no indicator label.
         path: Its field path.
 
     Raises:
         ConfigError: If an indicator is not known, or a weight is negative.
     """
-    label, feature = message.task_space_indicator_label, message.task_space_indicator_name
+    label = getattr(message, "task_space_indicator_label", "")
+    feature = message.task_space_indicator_name
     inside, outside = (python_float(message, field) for field in _SPACE_WEIGHTS)
     for field, weight in zip(_SPACE_WEIGHTS, (inside, outside), strict=True):
         if not 0 <= weight < math.inf:
