@@ -201,6 +201,28 @@ def test_each_of_several_losses_of_a_tower_has_its_own_weight():
     np.testing.assert_allclose(losses.total, 2.5 * losses.unweighted["again_a"], rtol=1e-5)
 
 
+ORDER = "losses { loss_type: CLASSIFICATION } losses { loss_type: ORDER_CALIBRATE_LOSS weight: 3 }"
+
+
+def test_a_task_may_not_be_more_probable_than_those_it_depends_on():
+    model = built(towers=TWO % f"relation_tower_names: 'ctr' {ORDER}")
+    model.task_layers[1].logits.bias.assign([2.0])
+    labels = {name: tf.constant(value) for name, value in labels_of(9).items()}
+    losses = model.compute_losses(model.transform(rows_of(9)), labels, None, training=False)
+    first, second = (np.asarray(losses.predictions[f"probs_{name}"], np.float64) for name in ("ctr", "cvr"))
+    expected = np.mean(np.maximum(second - first, 0))
+    assert expected > 0
+    np.testing.assert_allclose(losses.unweighted["order_calibrate_loss_cvr"], expected, rtol=1e-4)
+    np.testing.assert_allclose(losses.weighted["order_calibrate_loss_cvr"], 1.5 * expected, rtol=1e-4)
+
+
+def test_an_order_without_another_task_adds_nothing():
+    config = parse_config(text_of(towers=TWO % ORDER))
+    model = build_model(config)
+    assert [term.name for term in model.terms] == ["cross_entropy_loss_ctr", "cross_entropy_loss_cvr"]
+    assert any("losses[1]: has no effect: ORDER_CALIBRATE_LOSS needs" in warning for warning in config.warnings)
+
+
 def test_a_later_task_trains_the_relation_tower_it_reads():
     model = built(towers=CHAIN)
     labels = {name: tf.constant(value) for name, value in labels_of(8).items()}
@@ -258,7 +280,7 @@ def test_keras_fits_saves_and_loads_it_in_half_precision(tmp_path):
     keras = tf.keras
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        model = built(towers=f"task_towers {{ tower_name: 'a' {DNN} }} task_towers {{ tower_name: 'b' {DNN} }}")
+        model = built()
     finally:
         keras.mixed_precision.set_global_policy("float32")
     features, labels = model.transform(rows_of(16)), labels_of(16)
@@ -294,6 +316,11 @@ def test_keras_fits_saves_and_loads_it_in_half_precision(tmp_path):
         ({"towers": TWO % "task_space_indicator_name: 'user'"}, "task_space_indicator_name needs task_space_indicator_value"),
         ({"towers": TWO % "task_space_indicator_label: 'clk' out_task_space_weight: -1"}, "out_task_space_weight: is -1"),
         ({"towers": "task_towers { tower_name: 'a' num_class: 3 label_name: 'kind' } task_towers { tower_name: '1_a' }"}, "called 'logits_1_a' too"),
+        (
+            {"towers": f"task_towers {{ tower_name: 'a' loss_type: L2_LOSS }} task_towers {{ tower_name: 'b' relation_tower_names: 'a' {ORDER} }}"},
+            "ORDER_CALIBRATE_LOSS compares with one probability a row, which 'a' does not predict",
+        ),
+        ({"towers": "task_towers { tower_name: 'a' losses { loss_type: ORDER_CALIBRATE_LOSS } }"}, "ORDER_CALIBRATE_LOSS needs a loss beside it"),
         ({"output": "output_blocks: ['deep', 'other', 'deep']"}, r"output_blocks names 3 blocks \(deep, other, deep\) for 2 task_towers"),
         ({"output": "output_blocks: ['listed', 'deep']"}, r"the tower 'ctr' needs one tensor \[batch, dim\], but gets list of 2"),
     ],
