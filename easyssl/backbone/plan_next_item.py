@@ -9,6 +9,7 @@ from typing import Any
 from easyssl.backbone.plan_lengths import sequence_limits
 from easyssl.backbone.plan_match import groups_behind
 from easyssl.backbone.plan_types import Plan
+from easyssl.config.bind import python_value
 from easyssl.data.features.types import FeatureSpec
 from easyssl.data.item_corpus import corpus_columns
 from easyssl.errors import nearest
@@ -132,11 +133,11 @@ def plan_next_item(config: Any, plan: Plan, specs: Mapping[str, FeatureSpec]) ->
         num_negatives=message.num_negatives,
         negatives=negatives,
         log_q_correction=message.log_q_correction,
-        calibration=message.calibration,
+        calibration=_float(message, "calibration"),
         similarity=similarity.lower(),
-        temperature=message.temperature,
+        temperature=_float(message, "temperature"),
         item_bias=message.item_bias,
-        loss_weight=message.loss_weight,
+        loss_weight=_float(message, "loss_weight"),
         top_k=message.top_k,
         exclude_history=message.exclude_history,
         streams=_streams(config, plan, specs, columns),
@@ -254,5 +255,8 @@ def _streams(
 
 
 def _name(message: Any, field: str) -> str:
-    kinds = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
-    return kinds[getattr(message, field)].name
+    return str(python_value(message.DESCRIPTOR.fields_by_name[field], getattr(message, field)))
+
+
+def _float(message: Any, field: str) -> float:
+    return float(python_value(message.DESCRIPTOR.fields_by_name[field], getattr(message, field)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from easyssl.config.bind import python_value
 from easyssl.data.quarantine import BadRows
 from easyssl.data.readers import Reader
 from easyssl.data.rows import START, Chunk, Column, Position, keep_rows, object_array
@@ -74,7 +75,7 @@ class SequenceSplit:
             return [end - 1 for end in ends], ends
         if self.part == TRAIN:
             return [count - 1 for count in counts], counts
-        return [max(1, int(count * self.given)) for count in counts], counts
+        return [max(1, int(count * self.given + 1e-9)) for count in counts], counts
 
     def chosen(self, users: Iterable[object]) -> np.ndarray:
         """Returns which rows belong to this part, bool `[rows]`."""
@@ -156,9 +157,11 @@ def split_from_config(config: Config, mode: str) -> SequenceSplit | None:
             raise config.error(f"{PLACE}.{field}", found)
     if not message.separator:
         raise config.error(f"{PLACE}.separator", "is empty, expected what separates items")
+    shares: dict[str, float] = {}
     for field, low, high in (("held_out_users", 0.0, 0.5), ("given_history", 0.0, 1.0)):
-        if not low < getattr(message, field) < high:
-            found = f"is {getattr(message, field):g}, expected a number between {low:g} and {high:g}"
+        shares[field] = python_value(message.DESCRIPTOR.fields_by_name[field], getattr(message, field))
+        if not low < shares[field] < high:
+            found = f"is {shares[field]:g}, expected a number between {low:g} and {high:g}"
             raise config.error(f"{PLACE}.{field}", found)
     if mode == "predict":
         return None
@@ -170,8 +173,8 @@ def split_from_config(config: Config, mode: str) -> SequenceSplit | None:
         message.separator.encode(),
         TRAIN if mode == "train" else TEST if testing else VALIDATION,
         message.user if by_user else "",
-        message.held_out_users,
-        message.given_history,
+        shares["held_out_users"],
+        shares["given_history"],
         whole=model.targets == model.HIDDEN_STEPS,
     )
 
