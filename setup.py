@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "easyssl" / "__init__.py
 
 PARQUET = ["pyarrow>=14"]
 PLOTS = ["matplotlib>=3.7"]
+TEXT = ["wordllama>=0.4"]
 TENSORBOARD = ["tensorboard>=2.18"]
 TEST = [
     "pytest>=8",
@@ -44,7 +45,8 @@ setup(
         "parquet": PARQUET,
         "plots": PLOTS,
         "tensorboard": TENSORBOARD,
-        "test": [*TEST, *PARQUET, *PLOTS],
+        "text": TEXT,
+        "test": [*TEST, *PARQUET, *PLOTS, *TEXT],
         "docs": ["grpcio-tools>=1.60"],
     },
     entry_points={"console_scripts": ["easyssl=easyssl.cli.main:main"]},

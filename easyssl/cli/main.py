@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 import easyssl
-from easyssl.cli import check, convert, data, evaluate, export, layers, predict, train
+from easyssl.cli import check, convert, data, embed_text, evaluate, export, layers, predict, train
 from easyssl.cli.arguments import Parser, closest_command
 from easyssl.cli.environment import prepare_tensorflow
 from easyssl.errors import InputError, UsageError
@@ -22,6 +22,7 @@ COMMANDS = {
     "predict": predict,
     "export": export,
     "data": data,
+    "embed-text": embed_text,
     "layers": layers,
 }
 
