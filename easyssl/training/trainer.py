@@ -257,8 +257,8 @@ class Trainer:
         metric = state.best.metric
         if metric in state.metrics:
             state.best.update(state.metrics[metric], state.step)
-        elif self.early_stopping is not None:
-            where = self.early_stopping.path
+        elif self.early_stopping is not None or self.config.message.export_config.exporter_type == "best":
+            where = self.early_stopping.path if self.early_stopping else "export_config.best_exporter_metric"
             raise self.config.error(where, f"'{metric}' is not computed{nearest(metric, state.metrics)}")
         self.journal.evaluation(state, time.monotonic() - begin)
 

@@ -128,6 +128,15 @@ def test_the_export_serves_all_tasks(trained, scored):
     np.testing.assert_allclose(found["probs_cvr"], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
+def test_the_best_step_needs_the_name_of_a_task(trained, capfd):
+    text, head = (trained / "my.config").read_text(), CONFIG.index("  early_stopping")
+    text = text.replace(text[head : text.index("\n", head)], "").replace("'none'", "'best'")
+    (trained / "best.config").write_text(text)
+    assert main(["train", str(trained / "best.config"), "--set", f"model_dir={trained / 'best'}"]) == 2
+    assert "best_exporter_metric: 'auc' is not computed; did you mean 'auc_c" in capfd.readouterr().err
+
+
 def test_check_shows_the_towers(trained, capfd):
     capfd.readouterr()
     assert run(trained, "check", "--plan-only") == 0
