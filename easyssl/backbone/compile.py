@@ -82,6 +82,7 @@ class Backbone(keras.layers.Layer):
             specs,
             kernel_regularizer=keras.regularizers.L2(kernel_l2 / 2) if kernel_l2 > 0 else None,
             variational_dropout=variational_dropout,
+            error=config.error,
             dtype=self._policy,
             name="groups",
         )

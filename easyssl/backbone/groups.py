@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.backbone.instantiate import ErrorAt, first_line
 from easyssl.backbone.names import UniqueNames
 from easyssl.backbone.plan import EmbeddingLayerPlan, Plan
 from easyssl.data.features.types import FeatureSpec, group_features
@@ -28,7 +29,11 @@ class GroupLookups(keras.layers.Layer):
         specs: The features by name.
         kernel_regularizer: For the kernels of pooling and target attention, or None.
         variational_dropout: Arguments of a `VariationalDropout` for each group, or None for none.
+        error: Makes a `ConfigError` from a field path and a text; None lets errors of layers be.
         **kwargs: `name` and `dtype` of the layer.
+
+    Raises:
+        ConfigError: If a pooling or an attention of a group refuses its parameters.
     """
 
     def __init__(
@@ -37,11 +42,13 @@ class GroupLookups(keras.layers.Layer):
         specs: Mapping[str, FeatureSpec],
         kernel_regularizer: Any = None,
         variational_dropout: Mapping[str, Any] | None = None,
+        error: ErrorAt | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         described: dict[str, list[dict[str, Any]]] = {}
         attentions: dict[str, dict[str, Any]] = {}
+        paths: dict[str, str] = {}
         for graph in plan.graphs:
             for block in graph.blocks:
                 if block.kind == "input_layer" and block.group is not None:
@@ -50,6 +57,7 @@ class GroupLookups(keras.layers.Layer):
                     described[key] = group_features(
                         specs, group.features, key, plan.wide_output_dim or 0 if group.wide else 0
                     )
+                    paths[key] = group.path
                     attentions[key] = {
                         "attentions": [dataclasses.asdict(attention) for attention in group.attentions],
                         "attention_features": group_features(specs, group.attention_features, key),
@@ -57,17 +65,21 @@ class GroupLookups(keras.layers.Layer):
         read = [*described.values(), *(each["attention_features"] for each in attentions.values())]
         self.tables = create_tables(feature for features in read for feature in features)
         names = UniqueNames()
-        self.groups = {
-            key: FeatureGroup(
-                features,
-                tables=self.tables,
-                kernel_regularizer=kernel_regularizer,
-                name=names.take(key),
-                dtype=kwargs.get("dtype"),
-                **attentions[key],
-            )
-            for key, features in described.items()
-        }
+        self.groups = {}
+        for key, features in described.items():
+            try:
+                self.groups[key] = FeatureGroup(
+                    features,
+                    tables=self.tables,
+                    kernel_regularizer=kernel_regularizer,
+                    name=names.take(key),
+                    dtype=kwargs.get("dtype"),
+                    **attentions[key],
+                )
+            except ValueError as e:
+                if error is None:
+                    raise
+                raise error(paths[key], first_line(e)) from e
         self.dropouts: dict[str, VariationalDropout] = {}
         if variational_dropout is not None:
             self.dropouts = {

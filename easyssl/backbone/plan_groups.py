@@ -89,7 +89,7 @@ def check_format(
                 f"feature '{name}' of group '{group.name}' is a sequence and has no sequence_combiner: "
                 "give it one, or read the group with output_seq_and_normal_feature: true",
             )
-    widths = {name: spec.width for name, spec in specs.items()}
+    widths = {name: spec.pooled_width for name, spec in specs.items()}
     widths |= {attention.name: _attended_width(attention, features) for attention in group.attentions}
     if settings.output_format == "3d" and not group.wide and len(set(widths.values())) > 1:
         listed = ", ".join(f"{name} {width}" for name, width in widths.items())

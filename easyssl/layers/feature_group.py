@@ -9,12 +9,14 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.layers.building import build_sublayer
+from easyssl.layers.building import Shape, build_sublayer
 from easyssl.layers.embedding_table import EmbeddingTable, create_tables
+from easyssl.layers.nested import nested_layer
 from easyssl.layers.pooling import AttentionPooling, combine, project
 from easyssl.layers.target_attention import AttentionInputs, TargetAttention
+from easyssl.layers.text_cnn import TextCNN
 
-SEQUENCE_POOLERS: dict[str, type] = {"attention": AttentionPooling}
+SEQUENCE_POOLERS: dict[str, Any] = {"attention": AttentionPooling, "text_cnn": TextCNN}
 """What the `sequence_combiner` of a feature may name."""
 
 
@@ -58,7 +60,7 @@ class FeatureGroup(keras.layers.Layer):
 
     Call arguments:
         inputs: The dict of tensors that `FeatureTransform` returns; only the group's features are read.
-        training: Handed to the target attentions.
+        training: Handed to poolings and target attentions.
 
     Returns:
         A `GroupOutput`.
@@ -104,11 +106,13 @@ class FeatureGroup(keras.layers.Layer):
         self.poolers = {}
         for feature in self._features:
             if feature["sequence_combiner"]:
-                pooler = SEQUENCE_POOLERS[feature["sequence_combiner"]]
-                self.poolers[feature["name"]] = pooler(
+                self.poolers[feature["name"]] = nested_layer(
+                    self,
+                    SEQUENCE_POOLERS[feature["sequence_combiner"]],
+                    feature.get("sequence_combiner_options") or {},
+                    f"pool_{feature['name']}",
+                    f"sequence_combiner of feature '{feature['name']}'",
                     kernel_regularizer=kernel_regularizer,
-                    name=f"pool_{feature['name']}",
-                    dtype=self._policy(),
                 )
         self.attention_layers = [
             TargetAttention(
@@ -135,7 +139,11 @@ class FeatureGroup(keras.layers.Layer):
     @property
     def pooled_widths(self) -> list[int]:
         """Widths of `GroupOutput.pooled`."""
-        return [f["width"] for f in self._features if f["sequence_combiner"]]
+        return [
+            self.poolers[f["name"]].compute_output_shape(_pooled_shapes(f))[-1]
+            for f in self._features
+            if f["sequence_combiner"]
+        ]
 
     @property
     def sequence_widths(self) -> list[int]:
@@ -155,7 +163,7 @@ class FeatureGroup(keras.layers.Layer):
                     table.build(None)
         for feature in self._features:
             if feature["sequence_combiner"]:
-                self.poolers[feature["name"]].build(((None, None, feature["width"]), (None,)))
+                build_sublayer(self.poolers[feature["name"]], _pooled_shapes(feature))
         widths = {f["name"]: f["width"] for f in (*self._features, *self._hidden)}
         for attention, layer in zip(self._attentions, self.attention_layers, strict=True):
             key, history = (sum(widths[n] for n in attention[part]) for part in ("keys", "histories"))
@@ -181,7 +189,7 @@ class FeatureGroup(keras.layers.Layer):
                 output.embeddings.append(steps)
             steps = tf.cast(steps, self.compute_dtype)
             if name in self.poolers:
-                output.pooled.append(self.poolers[name]((steps, lengths)))
+                output.pooled.append(self.poolers[name]((steps, lengths), training=training))
             if feature["max_seq_len"]:
                 steps = steps[:, : feature["max_seq_len"]]
                 lengths = tf.minimum(lengths, feature["max_seq_len"])
@@ -256,6 +264,11 @@ class FeatureGroup(keras.layers.Layer):
 
 def _is_sequence(feature: Mapping[str, Any]) -> bool:
     return feature["kind"].endswith("sequence")
+
+
+def _pooled_shapes(feature: Mapping[str, Any]) -> list[Shape]:
+    """Shapes of what a feature's pooling reads."""
+    return [(None, None, feature["width"]), (None,)]
 
 
 def _check(feature: Mapping[str, Any]) -> None:

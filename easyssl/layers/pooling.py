@@ -80,6 +80,7 @@ class AttentionPooling(keras.layers.Layer):
 
     Call arguments:
         inputs: Pair of the sequence `[batch, seq_len, dim]` and its lengths, integer `[batch]`.
+        training: Not read; what pools in another way may.
 
     Returns:
         `[batch, dim]`; zeros for a row of length 0.
@@ -104,7 +105,7 @@ class AttentionPooling(keras.layers.Layer):
         )
         self.built = True
 
-    def call(self, inputs: Any) -> tf.Tensor:
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
         """Pools."""
         sequence, lengths = inputs
         valid = tf.sequence_mask(tf.cast(lengths, tf.int32), tf.shape(sequence)[1])

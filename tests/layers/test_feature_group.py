@@ -137,6 +137,25 @@ def test_widths_and_names_describe_the_output(group):
     assert group.unpooled == ["steps", "prices", "levels"]
 
 
+@pytest.mark.parametrize(("options", "width"), [({}, 5), ({"mlp": {"hidden_units": [7]}}, 7)])
+def test_a_sequence_is_pooled_by_convolutions(options, width):
+    options = {"filter_sizes": [2, 3], "num_filters": [3, 2], **options}
+    described = feature(
+        "hist", "id_sequence", sequence_combiner="text_cnn", sequence_combiner_options=options
+    )
+    group = FeatureGroup([described, feature("id", "id")])
+    data = tensors(batch())
+    output = group(data, training=False)
+    assert group.pooled_widths == [width] and InputLayer()(output).shape == (5, 4 + width)
+    steps = tf.cast(output.sequences[0], tf.float32)
+    expected = group.poolers["hist"]([steps, data["hist/length"]], training=False)
+    np.testing.assert_allclose(output.pooled[0], expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(output.pooled[0][data["hist/length"] == 0], 0.0)
+    assert [v for v in group.trainable_variables if "pool_hist" in getattr(v, "path", v.name)]
+    again = FeatureGroup.from_config(json.loads(json.dumps(group.get_config())))
+    assert again.poolers["hist"].filter_sizes == (2, 3) and again.pooled_widths == [width]
+
+
 def test_embeddings_are_what_was_looked_up(group):
     """One tensor for each feature with a table, padding being zero."""
     data = batch()
@@ -213,6 +232,10 @@ def test_missing_table_is_named():
         (feature("a", "id", dim=0), "'a' consists of ids"),
         (feature("a", "none"), "'a' has no numbers"),
         (feature("a", "id_sequence", sequence_combiner="mean"), "Received: 'mean'"),
+        (
+            feature("a", "id_sequence", sequence_combiner="text_cnn"),
+            "`sequence_combiner of feature 'a'` needs the parameter 'filter_sizes'",
+        ),
     ],
 )
 def test_unusable_feature_is_refused(described, message):

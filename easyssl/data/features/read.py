@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from easyssl.config.bind import bind, static_catalogue
 from easyssl.data.features.checks import check_feature, unused_fields
 from easyssl.data.features.types import SEQUENCE_COMBINERS, Buckets, FeatureSpec
 from easyssl.errors import ConfigError, nearest
@@ -94,6 +95,7 @@ class FeatureReader:
             raw_input_dim=1 if self.type == "ExprFeature" else message.raw_input_dim,
             sequence_length=message.sequence_length,
             sequence_combiner=self._sequence_combiner(),
+            sequence_combiner_options=self._sequence_combiner_options(),
             empty_sequence=_enum_name(message, "empty_sequence"),
             combo_join_sep=message.combo_join_sep if self.type == "ComboFeature" else "",
             combo_input_seps=tuple(message.combo_input_seps) if self.type == "ComboFeature" else (),
@@ -257,6 +259,23 @@ class FeatureReader:
         if kind not in SEQUENCE_COMBINERS:
             raise self.error("sequence_combiner", f"expected {' or '.join(SEQUENCE_COMBINERS)}, found {kind}")
         return kind
+
+    def _sequence_combiner_options(self) -> dict[str, Any] | None:
+        if self._sequence_combiner() != "text_cnn":
+            return None
+        path = "sequence_combiner.text_cnn"
+
+        def error(field: str, text: str) -> ConfigError:
+            return self.error(f"{path}.{field}" if field else path, text)
+
+        options = bind(static_catalogue()["TextCNN"], self.message.sequence_combiner.text_cnn, error)
+        sizes, counts = options["filter_sizes"], options["num_filters"]
+        if len(sizes) != len(counts):
+            raise self.error(path, f"{len(sizes)} filter_sizes need as many num_filters, found {len(counts)}")
+        mlp = options.get("mlp")
+        if mlp is not None and not mlp.get("hidden_units"):
+            raise error("mlp", "MLP needs the parameter 'hidden_units'")
+        return options
 
 
 def _enum_name(message: Any, field: str) -> str:

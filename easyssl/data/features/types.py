@@ -12,7 +12,7 @@ COMBINERS = ("sum", "mean", "sqrtn")
 VECTOR_COMBINERS = ("max", "min", "mean", "sum")
 """How several vectors in the cell of a `RawFeature` become one vector."""
 
-SEQUENCE_COMBINERS = ("attention",)
+SEQUENCE_COMBINERS = ("attention", "text_cnn")
 """How a sequence becomes one vector; the names that `FeatureGroup` can build."""
 
 
@@ -64,6 +64,7 @@ class FeatureSpec:
         raw_input_dim: Numbers in a cell of a `RawFeature`.
         sequence_length: Fixed number of steps of a sequence of plain numbers.
         sequence_combiner: One of `SEQUENCE_COMBINERS`, or `""`.
+        sequence_combiner_options: Arguments of its layer, or None.
         empty_sequence: `"ONE_STEP"` (an empty cell is one step, the empty string) or `"NO_STEP"`.
         combo_join_sep: What joins the columns of a `ComboFeature`; `""` crosses them by their fingerprints.
         combo_input_seps: Separators inside the columns of a `ComboFeature`, one per column or none at all;
@@ -96,6 +97,7 @@ class FeatureSpec:
     raw_input_dim: int = 1
     sequence_length: int = 1
     sequence_combiner: str = ""
+    sequence_combiner_options: Mapping[str, Any] | None = None
     empty_sequence: str = "ONE_STEP"
     combo_join_sep: str = ""
     combo_input_seps: tuple[str, ...] = ()
@@ -151,6 +153,15 @@ class FeatureSpec:
             return self.embedding_dim
         return self.raw_input_dim if self.kind == "values" else 1
 
+    @property
+    def pooled_width(self) -> int:
+        """Width of the feature's vector in a DEEP group that is not read as sequences."""
+        options = self.sequence_combiner_options
+        if self.sequence_combiner != "text_cnn" or options is None:
+            return self.width
+        mlp = options.get("mlp")
+        return mlp["hidden_units"][-1] if mlp else sum(options["num_filters"])
+
 
 def group_features(
     specs: Mapping[str, FeatureSpec],
@@ -196,6 +207,7 @@ def group_features(
                 "initializer": None if spec.initializer is None else dict(spec.initializer),
                 "max_seq_len": spec.max_seq_len,
                 "sequence_combiner": spec.sequence_combiner,
+                "sequence_combiner_options": dict(spec.sequence_combiner_options or {}),
             }
         )
     return features

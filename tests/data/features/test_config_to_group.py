@@ -82,6 +82,21 @@ def test_groups_have_the_tables_and_widths_of_the_config(built):
     assert lengths.numpy().tolist() == [2, 0, 9]
 
 
+def test_a_sequence_that_is_pooled_by_convolutions():
+    text = CONFIG.replace(
+        "sequence_combiner { attention {} } empty",
+        "sequence_combiner { text_cnn { filter_sizes: [2, 3] num_filters: [4, 2] pad_sequence_length: 5 } } empty",
+    )
+    config = parse_config(text)
+    specs = build_feature_specs(config)
+    assert (specs["cates"].width, specs["cates"].pooled_width) == (2, 6)
+    assert (specs["brands"].pooled_width, specs["brand"].pooled_width) == (4, 4)
+    group = FeatureGroup(group_features(specs, ["cates", "brand"], "all"))
+    features = FeatureTransform(specs, column_types(config))(tensors())
+    assert InputLayer()(group(features)).shape == (3, 6 + 4)
+    assert group.poolers["cates"].pad_sequence_length == 5
+
+
 def test_key_and_history_read_the_same_row(built):
     specs, columns, (deep, _) = built
     output = deep(FeatureTransform(specs, columns)(tensors()))

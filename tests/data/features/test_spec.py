@@ -316,8 +316,18 @@ NAME = 'feature_name: "f"'
         (f'input_names: "hist" {SEQUENCE} sequence_combiner {{ }}', "sequence_combiner", "found nothing"),
         (
             f'input_names: "hist" {SEQUENCE} sequence_combiner {{ text_cnn {{ }} }}',
-            "sequence_combiner",
-            "expected attention, found text_cnn",
+            "sequence_combiner.text_cnn",
+            "TextCNN needs the parameter 'filter_sizes'",
+        ),
+        (
+            f'input_names: "hist" {SEQUENCE} sequence_combiner {{ text_cnn {{ filter_sizes: [2, 3] num_filters: 4 }} }}',
+            "sequence_combiner.text_cnn",
+            "2 filter_sizes need as many num_filters, found 1",
+        ),
+        (
+            f'input_names: "hist" {SEQUENCE} sequence_combiner {{ text_cnn {{ filter_sizes: 2 num_filters: 4 mlp {{ }} }} }}',
+            "sequence_combiner.text_cnn.mlp",
+            "MLP needs the parameter 'hidden_units'",
         ),
         ('input_names: "user" initializer { }', "initializer", "is empty"),
         (
