@@ -28,6 +28,7 @@ FILES = (
     "backbone",
     "components",
     "loss",
+    "next_item",
     "tower",
     "train",
     "optimizer",
