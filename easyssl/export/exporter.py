@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import easyssl
+from easyssl.data.from_config import separator_from_config
 from easyssl.data.rows import Column
 from easyssl.errors import nearest
 from easyssl.export import versions
@@ -64,6 +65,10 @@ def export_model(
         return model(transform(raw), training=False)
 
     needed = [columns[name] for name in transform.columns]
+    separator = ""
+    if not options.multi_placeholder:
+        separator = separator_from_config(config).decode()
+        needed.sort(key=lambda column: list(columns).index(column.name))
     parts = {
         name: ([columns[column] for column in signature.columns], signature.function)
         for name, signature in model.signatures().items()
@@ -75,6 +80,7 @@ def export_model(
             [*model.variables, *model.fixed_variables],
             resources=[transform],
             parts=parts,
+        separator=separator,
         )
         predicted = module.serve.structured_outputs
         for i, name in enumerate(config.message.model_config.model_params.outputs):

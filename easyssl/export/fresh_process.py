@@ -27,7 +27,7 @@ def answer(request: dict) -> dict:
     Args:
         request: `path`; `ops`, names of operations; `columns`, name -> {argument, dtype, values}; `batches`,
             a list of [first row, end] that the rows are sent in; `parts`, the columns of each further
-            signature.
+            signature; `texts`, the rows as `serve_rows` takes them, or None.
 
     Returns:
         `unknown`, the operations that this TensorFlow lacks; for each signature a list of name -> nested list
@@ -56,6 +56,10 @@ def answer(request: dict) -> dict:
         reply["serving_default"].append(_lists(model.signatures["serving_default"](**tensors)))
         examples = tf.constant([_example(tf, rows, i) for i in range(end - first)], tf.string)
         reply["serve_examples"].append(_lists(model.signatures["serve_examples"](examples=examples)))
+        if request["texts"] is not None:
+            texts = tf.constant([text.encode("latin-1") for text in request["texts"][first:end]], tf.string)
+            answered = model.signatures["serve_rows"](features=texts)
+            reply.setdefault("serve_rows", []).append(_lists(answered))
         for part, names in request["parts"].items():
             own = {argument: tensors[argument] for argument in (argument_of[name] for name in names)}
             reply.setdefault(part, []).append(_lists(model.signatures[part](**own)))

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import easyssl
 from easyssl.export import snippet, versions
+from easyssl.export.row_text import rows_as_text
 from easyssl.export.serving import ServingModule
 from easyssl.export.verify import Verification, operations, outputs_on_cpu, verify
 
@@ -89,7 +90,10 @@ def write_saved_model(
         tf.saved_model.save(module, str(temporary), signatures=module.signatures)
         found = None
         if check:
-            found = verify(temporary, rows, module.arguments, expected, parts, rtol=rtol, atol=atol)
+            texts = rows_as_text(rows, module.columns, module.separator) if module.separator else None
+            found = verify(
+                temporary, rows, module.arguments, expected, parts, rtol=rtol, atol=atol, texts=texts
+            )
         extra = temporary / "assets.extra"
         extra.mkdir(exist_ok=True)
         for asset in assets:
@@ -112,7 +116,10 @@ def write_saved_model(
                         "outputs": {key: _kind(value) for key, value in function.structured_outputs.items()},
                     }
                     for part, function in module.parts.items()
-                },
+                }
+                | (
+                    {"serve_rows": {"inputs": ["features"], "outputs": outputs}} if module.separator else {}
+                ),
                 "operations": list(operations(temporary)),
                 "verified": dataclasses.asdict(found) if found else None,
                 "config": config_text,
@@ -127,6 +134,11 @@ def write_saved_model(
 def _further(module: ServingModule) -> list[str]:
     """Returns a line of text for each further signature."""
     lines = []
+    if module.separator:
+        cells = ", ".join(column.name for column in module.columns)
+        lines.append(
+            f"signature 'serve_rows' takes 'features': text of the cells {cells} joined by {module.separator!r}"
+        )
     for part, function in module.parts.items():
         arguments = ", ".join(module.arguments[column] for column in module.part_columns[part])
         outputs = ", ".join(function.structured_outputs)

@@ -38,6 +38,7 @@ class ServingModule(tf.Module):
         variables: All variables that `predict` may read.
         resources: Lookup tables and the like that `predict` may read.
         parts: Further signatures by name: the columns that each reads, and its function of these columns.
+        separator: If not empty, `serve_rows` takes rows of text, the cells of `columns` joined by it.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class ServingModule(tf.Module):
         variables: Iterable[tf.Variable],
         resources: Sequence[object] = (),
         parts: Mapping[str, tuple[Sequence[Column], Predict]] = MappingProxyType({}),
+        separator: str = "",
     ) -> None:
         super().__init__(name="easyssl_model")
 
@@ -61,6 +63,8 @@ class ServingModule(tf.Module):
         self.serve_examples = tf.function(serve_examples, autograph=False).get_concrete_function(
             examples=tf.TensorSpec([None], tf.string, name="examples")
         )
+        self.columns, self.separator = tuple(columns), separator
+        self.serve_rows = self._trace_rows(predict) if separator else None
         graphs = [function.graph for function in (self.serve, *self.parts.values())]
         read = {id(handle) for graph in graphs for handle, _ in graph.captures}
         self.read_variables = [v for v in variables if id(v.handle) in read]
@@ -77,7 +81,19 @@ class ServingModule(tf.Module):
     @property
     def signatures(self) -> dict[str, object]:
         """The signatures by name."""
-        return {"serving_default": self.serve, "serve_examples": self.serve_examples, **self.parts}
+        rows = {} if self.serve_rows is None else {"serve_rows": self.serve_rows}
+        return {"serving_default": self.serve, "serve_examples": self.serve_examples, **rows, **self.parts}
+
+    def _trace_rows(self, predict: Predict) -> Any:
+        """Returns a function of rows as text."""
+        from easyssl.export.row_text import parse_rows
+
+        def serve(features: tf.Tensor) -> dict[str, tf.Tensor]:
+            raw = parse_rows(features, self.columns, self.separator)
+            return _as_outputs(predict(fill_empty(raw, self.columns)))
+
+        spec = tf.TensorSpec([None], tf.string, name="features")
+        return tf.function(serve, autograph=False).get_concrete_function(features=spec)
 
     def _trace(self, predict: Predict, columns: Sequence[Column]) -> Any:
         """Returns a function of arguments called as the columns are, as far as a SavedModel can have that."""

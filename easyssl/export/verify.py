@@ -63,6 +63,7 @@ def verify(
     parts: Mapping[str, tuple[Sequence[str], Mapping[str, np.ndarray]]] = MappingProxyType({}),
     rtol: float = 1e-4,
     atol: float = 1e-5,
+    texts: Sequence[bytes] | None = None,
 ) -> Verification:
     """Loads the SavedModel in a process in which easyssl cannot be imported and compares the outputs.
 
@@ -77,6 +78,7 @@ def verify(
         parts: The columns of each further signature, and what is expected of it.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
+        texts: The rows as `serve_rows` takes them; None if there is no such signature.
 
     Returns:
         What was compared.
@@ -99,12 +101,15 @@ def verify(
             "columns": columns,
             "batches": batches,
             "parts": {part: list(names) for part, (names, _) in parts.items()},
+            "texts": None if texts is None else [text.decode("latin-1") for text in texts],
         }
     )
     for op in reply["unknown"]:
         raise UsageError(_not_servable(op, ops[op], "is not an operation of TensorFlow itself"))
     largest = 0.0
     answers = {"serving_default": expected, "serve_examples": expected}
+    if texts is not None:
+        answers["serve_rows"] = expected
     answers |= {part: own for part, (_, own) in parts.items()}
     for signature, wanted_outputs in answers.items():
         for (first, end), outputs in zip(batches, reply[signature], strict=True):

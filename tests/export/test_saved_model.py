@@ -12,6 +12,7 @@ import tensorflow as tf
 from easyssl.data.rows import Column, object_array
 from easyssl.errors import UsageError
 from easyssl.export import snippet, versions
+from easyssl.export.row_text import rows_as_text
 from easyssl.export.saved_model import write_saved_model
 from easyssl.export.serving import ServingModule, argument_names
 
@@ -193,6 +194,32 @@ def test_half_precision_models_answer_in_float32(tmp_path):
     weights = tf.Variable(WEIGHTS)
     module = ServingModule(predict_with(weights, tf.float16), COLUMNS, [weights])
     assert module.serve.structured_outputs["logits"].dtype == tf.float32
+
+
+@pytest.mark.parametrize("separator", [",", "\x01"])
+def test_rows_of_text_get_the_same_answers(tmp_path, separator):
+    weights = tf.Variable(WEIGHTS)
+    module = ServingModule(predict_with(weights), COLUMNS, [weights], separator=separator)
+    made = write_saved_model(module, tmp_path / "export", ROWS, check=separator == ",")
+    serve = tf.saved_model.load(str(made.path)).signatures["serve_rows"]
+    texts = rows_as_text(ROWS, COLUMNS, separator)
+    outputs = serve(features=tf.constant(texts))
+    np.testing.assert_allclose(outputs["logits"], expected_logits(), rtol=1e-5)
+    empty = separator.join(["", "0.5", "", "", "", "YES"])
+    defaults = {**{column.name: None for column in COLUMNS}, "user id": object_array([b""])}
+    defaults |= {"price": np.float32([0.5]), "count": np.array([3]), "年": np.array([2000])}
+    defaults |= {"exact": np.array([0.5]), "new": np.array([True])}
+    found = serve(features=tf.constant([empty]))["logits"]
+    np.testing.assert_allclose(found, expected_logits(defaults), rtol=1e-5)
+    assert "'serve_rows' takes 'features'" in made.instructions
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        serve(features=tf.constant(["a"]))
+
+
+def test_cells_with_the_separator_make_no_rows_of_text():
+    rows = {"tags": object_array([b"a", b"b|c"])}
+    assert rows_as_text(rows, [Column("tags")], ",") == [b"a", b"b|c"]
+    assert rows_as_text(rows, [Column("tags")], "|") is None
 
 
 def test_argument_names_are_unique_and_keep_what_fits():
