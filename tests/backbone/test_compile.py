@@ -380,6 +380,15 @@ def test_shape_conflicts_name_the_block(backbone, message):
     assert "\n" not in str(error.value)
 
 
+def test_a_pooling_that_refuses_its_parameters_is_an_error_of_the_group():
+    pooling = "sequence_combiner { text_cnn { filter_sizes: 2 num_filters: 3 activation: 'rellu' } }"
+    data = DATA.replace('input_names: "hist"', f'input_names: "hist" {pooling}')
+    pooled = block("a", group("seq"), dense(1))
+    text = f'{data} model_config {{ model_class: "RankModel" {GROUPS} backbone {{ {pooled} }} }}'
+    with pytest.raises(ConfigError, match=r"feature_groups\[4\]: unknown activation 'rellu'; did you mean"):
+        build_model(parse_config(text, "test.config"))
+
+
 def test_fit_of_keras_itself():
     model = model_of(CONTRAST, loss="CLASSIFICATION")
     features = {k: v.numpy() for k, v in model.transform(ROWS).items()}

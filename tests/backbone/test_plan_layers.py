@@ -176,6 +176,36 @@ class TestLayers:
         found, text = refused(block("a", group("user"), layer=layer))
         assert (found, words in text) == (f"blocks[0].{path}", True), text
 
+    def test_fields_for_another_class_of_the_same_message_have_no_effect(self):
+        fields = (
+            "hidden_size: 8 num_attention_heads: 2 intermediate_size: 4 num_hidden_layers: 3 vocab_size: 9"
+        )
+        layer = f"keras_layer {{ class_name: 'TransformerBlock' transformer {{ {fields} }} }}"
+        plan = plan_of(block("a", group("user"), layer=layer))
+        assert plan.main.block("a").layers[0].kwargs == {
+            "hidden_size": 8,
+            "num_attention_heads": 2,
+            "intermediate_size": 4,
+        }
+        found = {path.rpartition(".")[2]: text for path, text in warnings(plan) if ".transformer." in path}
+        assert set(found) == {"num_hidden_layers", "vocab_size"}
+        assert all("TransformerBlock is one layer on vectors" in text for text in found.values())
+
+    def test_words_are_split_by_features(self):
+        def config(fields):
+            layer = f"keras_layer {{ class_name: 'TextEncoder' text_encoder {{ {fields} }} }}"
+            backbone = block("a", group("user"), layer=layer)
+            return parse_config(f"{FEATURES} model_config {{ {GROUPS} backbone {{ {backbone} }} }}")
+
+        found = {
+            f.path.rpartition(".")[2]: f.reason for f in config("separator: '|' vocab_file: 'words'").refused
+        }
+        assert set(found) == {"separator", "vocab_file"}
+        assert found["separator"] == "the feature splits its cell; set its separator"
+        default = config("transformer { hidden_size: 8 } separator: ' '")
+        plan = build_plan(default, build_feature_specs(default))
+        assert plan.main.block("a").layers[0].kwargs == {"transformer": {"hidden_size": 8}}
+
     def test_top_mlp(self):
         plan = plan_of(USER + "top_mlp { hidden_units: [4, 1] }")
         assert (plan.top_mlp.name, plan.top_mlp.kwargs) == ("backbone_top_mlp", {"hidden_units": [4, 1]})
