@@ -71,6 +71,12 @@ class BadCell:
         return f"feature '{self.feature}': {cells}: {self.reason}"
 
 
+class _Compiled:
+    """Keeps a `tf.function` where a SavedModel that holds the transform does not find it."""
+
+    function: Any = None
+
+
 class FeatureTransform(tf.Module):
     """Turns raw columns into the numeric tensors that the model reads.
 
@@ -119,6 +125,7 @@ class FeatureTransform(tf.Module):
         if missing:
             raise ValueError(f"the features read columns that are not declared: {missing}")
         self.columns = {name: columns[name] for name in names}
+        self._compiled = _Compiled()
         self.features = []
         with tf.device("/CPU:0"):
             for spec in self.specs.values():
@@ -128,6 +135,16 @@ class FeatureTransform(tf.Module):
     def signature(self) -> dict[str, tf.TensorSpec]:
         """Returns the `tf.TensorSpec` `[batch]` of every column that is read."""
         return {name: tf.TensorSpec([None], COLUMN_DTYPES[kind], name) for name, kind in self.columns.items()}
+
+    def compiled(self) -> Any:
+        """Returns the transform as a `tf.function` of `signature`, always the same one: it is traced once."""
+        if self._compiled.function is None:
+            self._compiled.function = tf.function(self, input_signature=[self.signature()], autograph=False)
+        return self._compiled.function
+
+    def output_signature(self) -> dict[str, tf.TensorSpec]:
+        """Returns the `tf.TensorSpec` of every output; the batch and the length of sequences are open."""
+        return self.compiled().get_concrete_function().structured_outputs
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Transforms one batch.

@@ -133,7 +133,7 @@ class Preparation:
         self.limits = {name: limit for name, limit in limits.items() if not limit.cuts}
         self.transform = transform
         self.labels = labels
-        self._compiled = tf.function(transform, input_signature=[transform.signature()], autograph=False)
+        self._compiled = transform.compiled()
 
     @classmethod
     def for_model(cls, model: Any, labels: Labels | None, bad_rows: BadRows | None = None) -> Preparation:
@@ -149,7 +149,7 @@ class Preparation:
 
     def signature(self) -> dict[str, tf.TensorSpec]:
         """Returns the type and shape of each feature; the batch and the length of sequences are open."""
-        return self._compiled.get_concrete_function().structured_outputs
+        return self.transform.output_signature()
 
     def __call__(self, raw: Any) -> Batch:
         """Prepares one batch; one of which no row stays has nothing but its position.

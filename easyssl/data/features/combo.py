@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
-from easyssl.data.features.text import as_text, next_power_of_two, pad
+from easyssl.data.features.text import as_text, most, next_power_of_two, pad
 from easyssl.data.features.types import FeatureSpec
 
 
@@ -53,8 +53,8 @@ class ComboTransform(tf.Module):
         else:
             crossed = tf.sparse.cross_hashed(values, self.size)
             ids = crossed.values
-        most = tf.reduce_max(tf.concat([tf.cast(crossed.indices[:, 1], tf.int32) + 1, [1]], 0))
-        return pad(crossed.indices, ids, [tf.shape(cells[0])[0], next_power_of_two(most)], -1)
+        longest = most(tf.cast(crossed.indices[:, 1], tf.int32) + 1)
+        return pad(crossed.indices, ids, [tf.shape(cells[0])[0], next_power_of_two(longest)], -1)
 
     def _values(self, cells: tf.Tensor, separators: str) -> tf.SparseTensor:
         """The values of a column, sparse for all of them: crossing would put dense ones behind the others."""

@@ -10,6 +10,7 @@ from easyssl.data.features.text import (
     IdMap,
     as_text,
     count_rows,
+    most,
     next_power_of_two,
     pad,
     split_any,
@@ -44,10 +45,10 @@ class LookupTransform(tf.Module):
         selected = tf.equal(keys, tf.gather(wanted, places[:, 0])) & tf.not_equal(keys, "")
         places, values = tf.boolean_mask(places, selected), tf.boolean_mask(values, selected)
         counts = count_rows(places, batch)
-        most = tf.reduce_max(tf.concat([counts, [0]], 0))
+        longest = most(counts)
         limit = spec.lookup_max_sel_elem_num
         check = tf.debugging.Assert(
-            most <= limit,
+            longest <= limit,
             [f"feature '{spec.name}': more than lookup_max_sel_elem_num {limit} values of one key"],
         )
         with tf.control_dependencies([check] if check is not None else []):
@@ -56,4 +57,4 @@ class LookupTransform(tf.Module):
         first = tf.gather(tf.cumsum(counts, exclusive=True), rows)
         within = tf.range(tf.size(rows)) - first
         places = tf.stack([rows, tf.cast(within, tf.int64)], axis=1)
-        return {spec.name: pad(places, ids, [batch, next_power_of_two(most)], -1)}
+        return {spec.name: pad(places, ids, [batch, next_power_of_two(longest)], -1)}

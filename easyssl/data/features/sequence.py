@@ -13,6 +13,7 @@ from easyssl.data.features.text import (
     as_text,
     bucketize,
     count_rows,
+    most,
     next_power_of_two,
     pad,
     split_any,
@@ -129,8 +130,7 @@ class SequenceTransform(tf.Module):
         places = tf.gather(places, inner[:, 0])
         lengths = tf.math.unsorted_segment_max(tf.cast(places[:, 1], tf.int32) + 1, places[:, 0], batch)
         lengths = tf.maximum(lengths, 0)
-        most = tf.reduce_max(tf.concat([tf.cast(inner[:, 1], tf.int32) + 1, [0]], 0))
+        values_per_step = next_power_of_two(most(tf.cast(inner[:, 1], tf.int32) + 1))
         places = tf.concat([places, inner[:, 1:]], axis=1)
-        longest = tf.reduce_max(tf.concat([lengths, [0]], 0))
-        shape = [batch, self._padded(longest), next_power_of_two(most)]
+        shape = [batch, self._padded(most(lengths)), values_per_step]
         return {spec.name: pad(places, self._to_ids(values), shape, -1), f"{spec.name}/length": lengths}

@@ -10,6 +10,7 @@ from easyssl.data.features.text import (
     IdMap,
     as_text,
     count_rows,
+    most,
     next_power_of_two,
     pad,
     split_any,
@@ -38,7 +39,7 @@ class TagTransform(tf.Module):
         cells = as_text(raw[spec.inputs[0]], spec.precision)
         batch = tf.shape(cells)[0]
         places, tags = split_any(cells, spec.separator)
-        shape = [batch, next_power_of_two(tf.reduce_max(tf.concat([count_rows(places, batch), [0]], 0)))]
+        shape = [batch, next_power_of_two(most(count_rows(places, batch)))]
         weights = None
         if spec.kv_separator:
             text = f"feature '{spec.name}': a tag is not key{spec.kv_separator}weight"

@@ -113,6 +113,11 @@ def count_rows(places: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
     return tf.math.unsorted_segment_sum(ones, places[:, 0], batch)
 
 
+def most(counts: tf.Tensor) -> tf.Tensor:
+    """Returns the largest of int32 `counts`, 0 if there is none."""
+    return tf.maximum(tf.reduce_max(counts), 0)
+
+
 def pad(places: tf.Tensor, values: tf.Tensor, shape: list, fill: float | int) -> tf.Tensor:
     """Puts each value at its place in a tensor of `shape` that is `fill` elsewhere."""
     return tf.raw_ops.SparseToDense(
@@ -126,9 +131,8 @@ def pad(places: tf.Tensor, values: tf.Tensor, shape: list, fill: float | int) ->
 
 def next_power_of_two(size: tf.Tensor) -> tf.Tensor:
     """Rounds an int32 scalar up to 1, 2, 4, 8, ..., so that few different shapes occur."""
-    steps = tf.range(31, dtype=tf.int32)
-    powers = tf.bitwise.left_shift(tf.ones_like(steps), steps)
-    return tf.reduce_min(tf.boolean_mask(powers, powers >= size))
+    powers = tf.constant([1 << step for step in range(31)], tf.int32)
+    return tf.reduce_min(tf.where(powers >= size, powers, tf.constant(1 << 30)))
 
 
 class LengthBuckets:
