@@ -137,7 +137,8 @@ def _further(module: ServingModule) -> list[str]:
     if module.separator:
         cells = ", ".join(column.name for column in module.columns)
         lines.append(
-            f"signature 'serve_rows' takes 'features': text of the cells {cells} joined by {module.separator!r}"
+            f"signature 'serve_rows' takes 'features': the cells {cells} as one text, joined by "
+            f"{module.separator!r}"
         )
     for part, function in module.parts.items():
         arguments = ", ".join(module.arguments[column] for column in module.part_columns[part])

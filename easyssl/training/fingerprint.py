@@ -19,7 +19,8 @@ _FREE = re.compile(
     r"|export_config\..*"
     r"|model_config\.model_name"
     r"|train_config\.(num_steps|dead_line|log_step_count_steps|save_\w+|keep_checkpoint_max|write_graph"
-    r"|is_profiling|num_gpus_per_worker|fine_tune_\w+|force_restore_shape_compatible|early_stopping\..*)"
+    r"|is_profiling|(inter|intra)_op_parallelism_threads|num_gpus_per_worker|fine_tune_\w+"
+    r"|force_restore_shape_compatible|early_stopping\..*)"
     r"|data_config\.(num_epochs|prefetch_size|num_parallel_calls|eval_batch_size))$"
 )
 # Of the rest, what decides how a trained model reads its columns and what it computes from them.

@@ -33,13 +33,14 @@ def check_keras() -> None:
 def make_deterministic(config: Any, report: Callable[[str], None]) -> None:
     """Seeds everything random and, unless the config says otherwise, chooses deterministic operations.
 
-    Both hold for the whole process.
+    Sets numbers of threads and the log of devices as well. All of it holds for the whole process.
 
     Args:
         config: A `Config`.
         report: Called with a line for the user when a setting of the environment makes training slow.
     """
     train_config = config.message.train_config
+    _set_runtime(train_config, report)
     keras.utils.set_random_seed(train_config.seed)
     # Random layers of Keras then keep a state of their own, which checkpoints hold.
     keras.backend.experimental.enable_tf_random_generator()
@@ -50,6 +51,24 @@ def make_deterministic(config: Any, report: Callable[[str], None]) -> None:
                 f"set {SCATTER}=1: without it, deterministic mode copies every embedding table to the CPU "
                 "and back in every step; updates write each row once, so they are deterministic anyway"
             )
+
+
+def _set_runtime(train_config: Any, report: Callable[[str], None]) -> None:
+    """Sets threads, which TensorFlow takes before its first operation only, and the log of devices."""
+    threading = tf.config.threading
+    for name, set_threads in (
+        ("inter_op_parallelism_threads", threading.set_inter_op_parallelism_threads),
+        ("intra_op_parallelism_threads", threading.set_intra_op_parallelism_threads),
+    ):
+        number = getattr(train_config, name)
+        if not number:
+            continue
+        try:
+            set_threads(number)
+        except RuntimeError:
+            report(f"train_config.{name} has no effect: TensorFlow runs in this process already")
+    if train_config.is_profiling:
+        tf.debugging.set_log_device_placement(True)
 
 
 def build_model(config: Any) -> keras.Model:

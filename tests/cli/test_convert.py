@@ -54,7 +54,7 @@ def test_a_config_that_acts_is_good_and_needs_no_tensorflow(project):
 def test_every_set_field_is_told_once(easyssl, project):
     path = project / "my.config"
     path.write_text(
-        path.read_text().replace("num_steps: 4", "num_steps: 4 sync_replicas: false is_profiling: true")
+        path.read_text().replace("num_steps: 4", "num_steps: 4 sync_replicas: false summary_model_vars: true")
     )
     code, out, err = easyssl("convert", path)
     found = sections(out)
@@ -64,7 +64,7 @@ def test_every_set_field_is_told_once(easyssl, project):
     assert sorted(told) == sorted(leaves)
     assert [line.split(": ")[1] for line in found["has no effect"]] == [
         "train_config.sync_replicas",
-        "train_config.is_profiling",
+        "train_config.summary_model_vars",
     ]
 
 
