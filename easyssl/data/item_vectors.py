@@ -98,6 +98,26 @@ def width_of(path: str) -> int:
     return shape[1]
 
 
+def read_ids(path: str) -> list[str]:
+    """Returns the ids of a file; of `.npz` and `.npy` without reading the vectors.
+
+    Raises:
+        DataError: If it cannot be read.
+        UsageError: If a package that reads it is not installed.
+    """
+    ending = _ending(path)
+    if ending == ".npz":
+        return _ids_of_npz(path)
+    if ending == ".parquet":
+        return _read_parquet(path)[0]
+    try:
+        with open(path, "rb") as file:
+            rows = _shape(file)[0]
+    except (OSError, ValueError, IndexError) as error:
+        raise _unreadable(path, error) from None
+    return _ids_of_npy(path, rows)
+
+
 def write_vectors(path: str, ids: Sequence[str], vectors: np.ndarray) -> None:
     """Writes a file of vectors, which appears once it is complete.
 
@@ -153,17 +173,25 @@ def _shape(file: IO[bytes]) -> tuple[int, ...]:
 
 
 def _read_npz(path: str) -> tuple[list[str], np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [name for name in (_IDS, _VECTORS) if name not in arrays]
-            if missing:
-                raise DataError(f"{path}: has no array '{missing[0]}'; expected '{_IDS}' and '{_VECTORS}'")
-            ids, vectors = arrays[_IDS], arrays[_VECTORS]
-    except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from None
+    return _ids_of_npz(path), _array(path, _VECTORS)
+
+
+def _ids_of_npz(path: str) -> list[str]:
+    ids = _array(path, _IDS)
     if ids.ndim != 1 or ids.dtype.kind not in "USiu":
         raise DataError(f"{path}: expected ids [n] of whole numbers or text, found {ids.dtype} {ids.shape}")
-    return _texts(ids), vectors
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in ids.tolist()]
+
+
+def _array(path: str, name: str) -> np.ndarray:
+    """Returns an array of an archive."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if name not in arrays:
+                raise DataError(f"{path}: has no array '{name}'; expected '{_IDS}' and '{_VECTORS}'")
+            return arrays[name]
+    except (OSError, ValueError, AttributeError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from None
 
 
 def _read_npy(path: str) -> tuple[list[str], np.ndarray]:
@@ -171,11 +199,16 @@ def _read_npy(path: str) -> tuple[list[str], np.ndarray]:
         vectors = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _unreadable(path, error) from None
+    return _ids_of_npy(path, len(vectors) if vectors.ndim else 0), vectors
+
+
+def _ids_of_npy(path: str, rows: int) -> list[str]:
     file = _ids_file(path)
     if not os.path.exists(file):
-        return [str(row) for row in range(len(vectors) if vectors.ndim else 0)], vectors
+        return [str(row) for row in range(rows)]
     try:
-        return pathlib.Path(file).read_text(encoding="utf-8").splitlines(), vectors
+        with open(file, encoding="utf-8", newline="\n") as lines:
+            return [line.rstrip("\n") for line in lines]
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(file, error) from None
 
@@ -216,6 +249,3 @@ def _pyarrow(path: str) -> tuple[Any, Any]:
         raise UsageError(f"{path}: Parquet needs pyarrow; run: pip install 'easyssl[parquet]'") from error
     return pyarrow.parquet, pyarrow
 
-
-def _texts(ids: np.ndarray) -> list[str]:
-    return [name.decode() if isinstance(name, bytes) else str(name) for name in ids.tolist()]

@@ -10,10 +10,12 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.layers.pretrained_vectors import PretrainedVectors
+
 
 @keras.utils.register_keras_serializable(package="easyssl")
 class EmbeddingTable(keras.layers.Layer):
-    """Looks ids up in a trainable table `[rows, dim]`.
+    """Looks ids up in a table `[rows, dim]`, which is trained unless `trainable=False`.
 
     A negative id is missing and yields zeros. An id that is not below `rows` reads row 0, the row of unknown
     values, so that CPU, GPU and XLA agree. The table is float32 and is read as float32 under every dtype
@@ -60,9 +62,15 @@ class EmbeddingTable(keras.layers.Layer):
             shape=(self.rows, self.dim),
             dtype="float32",
             initializer=self.initializer,
+            trainable=self.trainable,
             **{"autocast" if keras_3 else "experimental_autocast": False},
         )
         self.built = True
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the rows come from a file and are not trained."""
+        return isinstance(self.initializer, PretrainedVectors) and not self.trainable
 
     @property
     def variable(self) -> Any:
@@ -122,7 +130,7 @@ def create_tables(features: Iterable[Mapping[str, Any]]) -> dict[str, EmbeddingT
         shape = (feature["rows"], feature["dim"])
         if key not in tables:
             name = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "_" for c in key)
-            tables[key] = EmbeddingTable(*shape, initializer=feature["initializer"], name=f"table_{name}")
+            tables[key] = EmbeddingTable(*shape, **_content(feature), name=f"table_{name}")
         elif (tables[key].rows, tables[key].dim) != shape:
             table = tables[key]
             raise ValueError(
@@ -130,3 +138,12 @@ def create_tables(features: Iterable[Mapping[str, Any]]) -> dict[str, EmbeddingT
                 f"'{key}' that it shares is {table.rows} x {table.dim}"
             )
     return tables
+
+
+def _content(feature: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a table that tell what is in it and whether it is trained."""
+    pretrained = feature.get("pretrained")
+    if pretrained is None:
+        return {"initializer": feature["initializer"]}
+    given = dict(pretrained)
+    return {"trainable": given.pop("trainable"), "initializer": PretrainedVectors(**given)}

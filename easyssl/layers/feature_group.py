@@ -29,7 +29,7 @@ class GroupOutput(NamedTuple):
         sequences: `[batch, seq_len, width]` per sequence feature, with one `seq_len` for the group; padding
             steps are zero.
         lengths: int32 `[batch]` per sequence feature.
-        embeddings: float32 tensors of all embeddings that were looked up, for embedding regularization.
+        embeddings: float32 tensors of all trained embeddings that were looked up, for embedding regularization.
         attended: `[batch, width]` per target attention.
     """
 
@@ -179,13 +179,13 @@ class FeatureGroup(keras.layers.Layer):
             name = feature["name"]
             if not _is_sequence(feature):
                 vector = self._vector(feature, inputs)
-                if feature["table"] is not None:
+                if self._trained(feature):
                     output.embeddings.append(vector)
                 vectors[name] = tf.cast(vector, self.compute_dtype)
                 continue
             lengths = tf.cast(inputs[f"{name}/length"], tf.int32)
             steps = self._steps(feature, inputs, lengths)
-            if feature["table"] is not None:
+            if self._trained(feature):
                 output.embeddings.append(steps)
             steps = tf.cast(steps, self.compute_dtype)
             if name in self.poolers:
@@ -246,6 +246,9 @@ class FeatureGroup(keras.layers.Layer):
         if feature["kind"] == "tag_sequence":
             return combine(rows, values >= 0, feature["combiner"])
         return rows
+
+    def _trained(self, feature: Mapping[str, Any]) -> bool:
+        return feature["table"] is not None and self.tables[feature["table"]].trainable
 
     def _policy(self) -> Any:
         return getattr(self, "dtype_policy", self.dtype)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 from tensorflow import keras
+
+from easyssl.layers.embedding_table import EmbeddingTable
 
 
 def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
@@ -28,6 +32,18 @@ def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
             seen.add(id(generator))
             named[_free(f"{layer.name}/random_generator", named)] = generator.state
     return named
+
+
+def fixed_tables(model: keras.Model, named: Mapping[str, tf.Variable]) -> list[str]:
+    """Returns the names of the embedding tables that come from files and are not trained.
+
+    Args:
+        model: A model that has its variables.
+        named: Its variables by name, see `named_variables`.
+    """
+    tables = [layer for layer in model.submodules if isinstance(layer, EmbeddingTable) and layer.fixed]
+    ids = {id(weight) for table in tables for weight in table.weights}
+    return [name for name, variable in named.items() if id(variable) in ids]
 
 
 def _free(name: str, taken: dict[str, tf.Variable]) -> str:

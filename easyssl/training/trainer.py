@@ -22,7 +22,7 @@ from easyssl.training.fingerprint import check_unchanged, flatten
 from easyssl.training.journal import Journal
 from easyssl.training.labels import Labels, place_of_all
 from easyssl.training.loss_scale import LossScale
-from easyssl.training.names import named_variables
+from easyssl.training.names import fixed_tables, named_variables
 from easyssl.training.optimizers.build import frozen_variables
 from easyssl.training.optimizers.rule import UpdateRule
 from easyssl.training.parts import joined
@@ -158,7 +158,8 @@ class Trainer:
             self.say(f"going on after step {self.state.step} from {checkpoint.path}")
         elif self.train_config.fine_tune_checkpoint:
             with self.devices.scope():
-                start = warm_start(self.config, joined(self.variables), self.say)
+                fixed = fixed_tables(self.model, self.variables)
+                start = warm_start(self.config, joined(self.variables), self.say, fixed)
             for line in start.lines():
                 self.say(line)
             if self.chief:

@@ -63,7 +63,10 @@ class WarmStart:
 
 
 def warm_start(
-    config: Any, variables: Mapping[str, tf.Variable], report: Callable[[str], None] = print
+    config: Any,
+    variables: Mapping[str, tf.Variable],
+    report: Callable[[str], None] = print,
+    fixed: Collection[str] = (),
 ) -> WarmStart:
     """Takes over weights from `train_config.fine_tune_checkpoint`.
 
@@ -78,6 +81,7 @@ def warm_start(
         config: A `Config`.
         variables: The model's variables by name.
         report: Called with a line for the user when a damaged checkpoint is passed over.
+        fixed: Names of the variables that come from files of their own; these are left out.
 
     Returns:
         What was done.
@@ -88,7 +92,11 @@ def warm_start(
     """
     train_config = config.message.train_config
     path = pathlib.Path(config.resolve_path(train_config.fine_tune_checkpoint, _FIELD))
-    weights = {name: variable for name, variable in variables.items() if variable.dtype.is_floating}
+    weights = {
+        name: variable
+        for name, variable in variables.items()
+        if variable.dtype.is_floating and name not in fixed
+    }
     start = WarmStart(path)
     pairs = {name: name for name in weights}
     if train_config.fine_tune_ckpt_var_map:
@@ -108,6 +116,7 @@ def warm_start(
             raise config.error(_FIELD, _nothing(start, names))
     if train_config.fine_tune_ckpt_var_map:
         start.left |= {name: "is not in the var map" for name in weights if name not in pairs}
+    start.left |= {name: "comes from its pretrained_vectors" for name in fixed}
     return start
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from easyssl.config.bind import bind, static_catalogue
 from easyssl.data.features.checks import check_feature, unused_fields
+from easyssl.data.features.pretrained import read_pretrained
 from easyssl.data.features.types import SEQUENCE_COMBINERS, Buckets, FeatureSpec
 from easyssl.errors import ConfigError, nearest
 
@@ -72,6 +73,7 @@ class FeatureReader:
         elif self.type not in ("ExprFeature", "PassThroughFeature"):
             buckets = self._number_buckets() if element == "RawFeature" else self._id_buckets()
         scaled = element == "RawFeature" and self.type != "ExprFeature"
+        pretrained, width = read_pretrained(self, buckets)
         spec = FeatureSpec(
             name=message.feature_name or inputs[0],
             type=self.type,
@@ -79,7 +81,7 @@ class FeatureReader:
             path=self.path,
             element=element,
             buckets=buckets,
-            embedding_dim=message.embedding_dim,
+            embedding_dim=width,
             embedding_name=message.embedding_name,
             combiner=message.combiner,
             initializer=self._initializer(),
@@ -101,6 +103,7 @@ class FeatureReader:
             combo_input_seps=tuple(message.combo_input_seps) if self.type == "ComboFeature" else (),
             lookup_max_sel_elem_num=message.lookup_max_sel_elem_num,
             expression=self._expression(inputs) if self.type == "ExprFeature" else "",
+            pretrained=pretrained,
         )
         check_feature(self, spec)
         return spec
@@ -117,7 +120,7 @@ class FeatureReader:
 
     def warn(self, field: str, reason: str) -> None:
         """Adds a warning that a field has no effect."""
-        self._note(f"{self.path}.{field}", f" has no effect: {reason}")
+        self.note(f"{self.path}.{field}", f" has no effect: {reason}")
 
     def warn_of_empty_cells(self, spec: FeatureSpec, default: str) -> None:
         """Adds a warning if an empty history would be one step that is no number.
@@ -131,13 +134,14 @@ class FeatureReader:
         )
         text = self.columns[spec.inputs[0]] == "STRING"
         if numbers and text and not default and not self.is_set("empty_sequence"):
-            self._note(
+            self.note(
                 self.path,
                 f": an empty cell of '{spec.inputs[0]}' is one step without a number, which stops the run; "
                 "set empty_sequence: NO_STEP if it means no history",
             )
 
-    def _note(self, path: str, text: str) -> None:
+    def note(self, path: str, text: str) -> None:
+        """Adds a warning that starts with a place and its field path, once."""
         line = f"{self.config.where(path)}: {path}{text}"
         if line not in self.config.warnings:
             self.config.warnings.append(line)

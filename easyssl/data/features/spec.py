@@ -129,6 +129,12 @@ def _share_tables(config: Config, specs: dict[str, FeatureSpec]) -> dict[str, Fe
     shared = {name: list_ for name, list_ in members.items() if len(list_) > 1}
     for name, (first, *others) in shared.items():
         for other in others:
+            if other.pretrained != first.pretrained or (first.pretrained and other.buckets != first.buckets):
+                raise config.error(
+                    f"{other.path}.pretrained_vectors",
+                    f"'{other.name}' shares the table '{name}' with '{first.name}', so both need the same "
+                    "pretrained_vectors, and the same ids",
+                )
             for field in ("embedding_dim", "combiner", "initializer", "rows"):
                 ours, theirs = getattr(other, field), getattr(first, field)
                 if ours != theirs:
@@ -201,15 +207,18 @@ def _check_member(config: Config, group: Any, readers: set[str], path: str, spec
             f"'{spec.name}' of group '{name}' needs one of hash_bucket_size, vocab_list, vocab_file and "
             "num_buckets",
         )
+    of_kind = group.DESCRIPTOR.fields_by_name["wide_deep"].enum_type.values_by_number[group.wide_deep].name
+    if spec.pretrained is not None and (of_kind == "WIDE" or "embedding_layer" in readers):
+        what = "the WIDE group" if of_kind == "WIDE" else "an embedding_layer of group"
+        raise config.error(
+            f"{spec.path}.pretrained_vectors", f"{what} '{name}' has tables of its own, without '{spec.name}'"
+        )
     if "embedding_layer" in readers and spec.buckets is None:
         raise config.error(path, f"an embedding_layer needs ids, '{spec.name}' is plain numbers")
     if "input_layer" not in readers or spec.embedding_dim:
         return
     numbers = spec.element == "RawFeature"
-    wide = (
-        group.DESCRIPTOR.fields_by_name["wide_deep"].enum_type.values_by_number[group.wide_deep].name
-        == "WIDE"
-    )
+    wide = of_kind == "WIDE"
     if wide and numbers:
         reason = f"a number in the WIDE group '{name}' is multiplied by a weight: set embedding_dim: 1"
     elif not wide and spec.buckets is not None:

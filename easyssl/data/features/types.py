@@ -35,6 +35,19 @@ class Buckets:
 
 
 @dataclass(frozen=True)
+class Pretrained:
+    """A file that fills a table.
+
+    Attributes:
+        path: The file; see `easyssl.data.item_vectors`.
+        trainable: Whether the table is trained all the same.
+    """
+
+    path: str
+    trainable: bool = False
+
+
+@dataclass(frozen=True)
 class FeatureSpec:
     """One feature of a config, checked and with every default filled in.
 
@@ -71,6 +84,7 @@ class FeatureSpec:
             `""` does not split.
         lookup_max_sel_elem_num: Number of values that a `LookupFeature` may select.
         expression: What an `ExprFeature` computes from `inputs`.
+        pretrained: What fills the table instead of `initializer`, or None.
     """
 
     name: str
@@ -103,6 +117,7 @@ class FeatureSpec:
     combo_input_seps: tuple[str, ...] = ()
     lookup_max_sel_elem_num: int = 10
     expression: str = ""
+    pretrained: Pretrained | None = None
 
     @property
     def is_sequence(self) -> bool:
@@ -208,6 +223,20 @@ def group_features(
                 "max_seq_len": spec.max_seq_len,
                 "sequence_combiner": spec.sequence_combiner,
                 "sequence_combiner_options": dict(spec.sequence_combiner_options or {}),
+                "pretrained": _pretrained(spec),
             }
         )
     return features
+
+
+def _pretrained(spec: FeatureSpec) -> dict[str, Any] | None:
+    """Returns what fills a table, and how ids become its rows."""
+    if spec.pretrained is None or spec.buckets is None:
+        return None
+    return {
+        "path": spec.pretrained.path,
+        "kind": spec.buckets.kind,
+        "size": spec.buckets.size,
+        "entries": list(spec.buckets.entries),
+        "trainable": spec.pretrained.trainable,
+    }
