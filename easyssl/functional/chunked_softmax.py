@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-CHUNK_ENTRIES = 1 << 22
+CHUNK_ENTRIES = 1 << 21
 
 
 def softmax_loss_sum(
@@ -32,7 +32,7 @@ def softmax_loss_sum(
         candidates: float32 `[candidates, dim]`; its gradient is dense.
         labels: int32 `[tokens]`, the candidate of each token.
         weights: float32 `[tokens]`; no gradient flows.
-        chunk_entries: How many logits to hold at once; at least those of one token are. Defaults to 4194304.
+        chunk_entries: How many logits to hold at once; at least those of one token are. Defaults to 2097152.
 
     Returns:
         float32 scalar, not negative.
@@ -123,7 +123,8 @@ def _loss_and_gradients(
         pull = tf.matmul(exponentials, candidates) / normalizer - tf.gather(candidates, label)
         by_state = by_state.write(i, pull * weight[:, None])
         scaled = state * (weight[:, None] / normalizer)
-        by_candidate += tf.matmul(exponentials, scaled, transpose_a=True)
+        # This way round, the large factor is read along its rows.
+        by_candidate += tf.matmul(scaled, exponentials, transpose_a=True)
         return i + 1, total + tf.reduce_sum(losses * weight), by_candidate, by_state
 
     _, total, by_candidate, by_state = tf.while_loop(
@@ -132,11 +133,11 @@ def _loss_and_gradients(
         (
             tf.constant(0),
             tf.constant(0.0),
-            tf.zeros_like(candidates),
+            tf.zeros([size_of(candidates, 1), width]),
             tf.TensorArray(tf.float32, size=count, element_shape=in_chunks[0].shape[1:]),
         ),
         parallel_iterations=1,  # more would hold as many chunks
     )
     by_state = tf.reshape(by_state.stack(), [-1, size_of(states, 1)])[:tokens]
-    by_candidate -= tf.math.unsorted_segment_sum(states * weights[:, None], labels, width)
+    by_candidate = tf.transpose(by_candidate) - tf.math.unsorted_segment_sum(states * weights[:, None], labels, width)
     return total, by_state, by_candidate
