@@ -144,8 +144,8 @@ def _relations(reader: Reader, message: Any, before: Sequence[TaskTower], path: 
         if reads and not known[name].relates:
             raise reader.error(place, f"the tower '{name}' has no relation_dnn, so it has nothing to read")
     if compares and not names:
-        place = next(i for i, loss in enumerate(message.losses) if loss.loss_type == kinds[ORDER].number)
-        reader.warn(f"{path}.losses[{place}]", f"has no effect: {ORDER} needs relation_tower_names")
+        first = [loss.loss_type for loss in message.losses].index(kinds[ORDER].number)
+        reader.warn(f"{path}.losses[{first}]", f"has no effect: {ORDER} needs relation_tower_names")
     if names and not (reads or compares):
         reader.warn(
             f"{path}.relation_tower_names", f"has no effect without relation_dnn or a loss of {ORDER}"
