@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from easyssl.data.prepare.domains import prepare_domains
 from easyssl.data.prepare.files import Prepared
 from easyssl.data.prepare.movielens import prepare_ml1m
 from easyssl.data.prepare.sequences import prepare_sequences
 from easyssl.data.prepare.taobao import generate_taobao
 
-__all__ = ["GENERATORS", "Prepared", "generate_taobao", "prepare_ml1m", "prepare_sequences"]
+__all__ = [
+    "GENERATORS",
+    "Prepared",
+    "generate_taobao",
+    "prepare_domains",
+    "prepare_ml1m",
+    "prepare_sequences",
+]
 
 GENERATORS: dict[str, Callable[..., Prepared]] = {"taobao": generate_taobao}
 """Data of our own, by name: functions of the folder to write to and of options such as `rows` and `seed`."""

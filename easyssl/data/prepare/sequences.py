@@ -62,12 +62,9 @@ def prepare_sequences(
     """
     if held_out < 0:
         raise DataError(f"sequences: held_out is {held_out}; expected 0 or more")
-    sequences = list(_read_sequences(pathlib.Path(source)))
-    popularity = dict.fromkeys(sorted({int(item) for _, own in sequences for item in own}), 0)
-    for _, own in sequences:
-        for item in own[: max(len(own) - held_out, 0)]:
-            popularity[int(item)] += 1
-    tables = [_read_items(pathlib.Path(path)) for path in items]
+    sequences = list(read_sequences(pathlib.Path(source)))
+    popularity = count_items(sequences, held_out)
+    tables = [read_items(pathlib.Path(path)) for path in items]
     columns = [*ITEM_COLUMNS, *(name for table in tables for name in table.columns)]
     twice = [name for i, name in enumerate(columns) if name in columns[:i]]
     if twice:
@@ -100,8 +97,14 @@ def prepare_sequences(
 
 
 @dataclass(frozen=True)
-class _ItemTable:
-    """What a file says about items."""
+class ItemTable:
+    """What a file says about items.
+
+    Attributes:
+        name: Name of the file.
+        columns: What it says.
+        rows: The cells of each item.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -115,7 +118,7 @@ def _sequence_lines(sequences: list[tuple[str, list[str]]]) -> Iterator[str]:
 
 
 def _item_lines(
-    popularity: dict[int, int], columns: Sequence[str], tables: Sequence[_ItemTable]
+    popularity: dict[int, int], columns: Sequence[str], tables: Sequence[ItemTable]
 ) -> Iterator[str]:
     yield SEPARATOR.join(map(quoted, columns)) + "\n"
     for item, count in popularity.items():
@@ -125,8 +128,21 @@ def _item_lines(
         yield SEPARATOR.join(cells) + "\n"
 
 
-def _read_sequences(path: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
-    """Yields users with their items, both as they are written in numbers."""
+def count_items(sequences: Sequence[tuple[str, list[str]]], held_out: int) -> dict[int, int]:
+    """Returns how often each item is in the sequences without the last entries of each, sorted by id."""
+    counts = dict.fromkeys(sorted({int(item) for _, own in sequences for item in own}), 0)
+    for _, own in sequences:
+        for item in own[: max(len(own) - held_out, 0)]:
+            counts[int(item)] += 1
+    return counts
+
+
+def read_sequences(path: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
+    """Yields users with their items, both as they are written in numbers.
+
+    Raises:
+        DataError: If the file cannot be read or a line is malformed.
+    """
     users: set[str] = set()
     with reading(path) as text:
         for number, line in enumerate(text, start=1):
@@ -143,7 +159,12 @@ def _read_sequences(path: pathlib.Path) -> Iterator[tuple[str, list[str]]]:
         raise DataError(f"{path}: has no lines")
 
 
-def _read_items(path: pathlib.Path) -> _ItemTable:
+def read_items(path: pathlib.Path) -> ItemTable:
+    """Reads a file about items; see `prepare_sequences`.
+
+    Raises:
+        DataError: If the file cannot be read or a line is malformed.
+    """
     suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
     kind = suffixes[-1] if suffixes else ""
     if kind not in (".json", ".tsv"):
@@ -151,7 +172,7 @@ def _read_items(path: pathlib.Path) -> _ItemTable:
     return _read_attributes(path) if kind == ".json" else _read_texts(path)
 
 
-def _read_attributes(path: pathlib.Path) -> _ItemTable:
+def _read_attributes(path: pathlib.Path) -> ItemTable:
     with reading(path) as text:
         try:
             found: Any = json.load(text)
@@ -166,10 +187,10 @@ def _read_attributes(path: pathlib.Path) -> _ItemTable:
         if not known:
             raise DataError(f"{path}: item {item}: expected a list of whole numbers")
         rows[int(item)] = (LIST_SEPARATOR.join(map(str, attributes)),)
-    return _ItemTable(path.name, (ATTRIBUTES,), rows)
+    return ItemTable(path.name, (ATTRIBUTES,), rows)
 
 
-def _read_texts(path: pathlib.Path) -> _ItemTable:
+def _read_texts(path: pathlib.Path) -> ItemTable:
     rows: dict[int, tuple[str, ...]] = {}
     columns: tuple[str, ...] = (TEXT,)
     width = 0
@@ -191,7 +212,7 @@ def _read_texts(path: pathlib.Path) -> _ItemTable:
             if item in rows:
                 raise DataError(f"{where}: item {item} has a line further up")
             rows[item] = tuple(cells[-len(columns) :])
-    return _ItemTable(path.name, columns, rows)
+    return ItemTable(path.name, columns, rows)
 
 
 def _check_id(cell: str, where: str) -> None:
