@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from easyssl.config.bind import bind, static_catalogue
 from easyssl.data.features.checks import check_feature, unused_fields
+from easyssl.data.features.initial import read_initializer
 from easyssl.data.features.pretrained import read_pretrained
 from easyssl.data.features.types import SEQUENCE_COMBINERS, Buckets, FeatureSpec
 from easyssl.errors import ConfigError, nearest
@@ -84,7 +86,6 @@ class FeatureReader:
             embedding_dim=width,
             embedding_name=message.embedding_name,
             combiner=message.combiner,
-            initializer=self._initializer(),
             separator=message.separator,
             kv_separator=message.kv_separator if self.type in ("TagFeature", "LookupFeature") else "",
             seq_multi_sep=message.seq_multi_sep if self.type in ("RawFeature", "SequenceFeature") else "",
@@ -106,7 +107,8 @@ class FeatureReader:
             pretrained=pretrained,
         )
         check_feature(self, spec)
-        return spec
+        initializer = read_initializer(self, spec.rows, spec.embedding_dim)
+        return dataclasses.replace(spec, initializer=initializer)
 
     def error(self, field: str, text: str) -> ConfigError:
         """Returns an error at a field of the feature; `""` is the feature itself."""
@@ -212,24 +214,6 @@ class FeatureReader:
                 self.warn("num_buckets", "numbers need at least 2 buckets and a max_val above min_val")
             return None
         return Buckets("boundaries", len(boundaries) + 1, boundaries=boundaries)
-
-    def _initializer(self) -> dict[str, Any] | None:
-        if not self.message.HasField("initializer"):
-            return None
-        kind = self.message.initializer.WhichOneof("initializer_oneof")
-        if kind is None:
-            raise self.error("initializer", "is empty; name an initializer or leave it out")
-        value = getattr(self.message.initializer, kind)
-        if kind == "constant_initializer":
-            if len(value.consts) != 1:
-                raise self.error(
-                    "initializer.constant_initializer", f"expected one number, found {len(value.consts)}"
-                )
-            return {"class_name": "Constant", "config": {"value": value.consts[0]}}
-        if kind == "glorot_normal_initializer":
-            return {"class_name": "GlorotNormal", "config": {}}
-        name = "TruncatedNormal" if kind == "truncated_normal_initializer" else "RandomNormal"
-        return {"class_name": name, "config": {"mean": value.mean, "stddev": value.stddev}}
 
     def _normalizer(self) -> str:
         text = self.message.normalizer_fn.strip()

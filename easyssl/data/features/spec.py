@@ -200,7 +200,11 @@ def _check_member(config: Config, group: Any, readers: set[str], path: str, spec
     """Checks that a feature has what the readers of its group need."""
     name = group.group_name
     if spec.type == "PassThroughFeature":
-        raise config.error(path, f"'{spec.name}' is a PassThroughFeature, which has no numbers for a model")
+        raise config.error(
+            path,
+            f"'{spec.name}' is a PassThroughFeature, which no model reads; numbers are a RawFeature, ids an "
+            "IdFeature",
+        )
     if spec.kind == "none":
         raise config.error(
             spec.path,
@@ -215,6 +219,12 @@ def _check_member(config: Config, group: Any, readers: set[str], path: str, spec
         )
     if "embedding_layer" in readers and spec.buckets is None:
         raise config.error(path, f"an embedding_layer needs ids, '{spec.name}' is plain numbers")
+    several = spec.initializer is not None and isinstance(spec.initializer["config"].get("value"), list)
+    if of_kind == "WIDE" and several:
+        raise config.error(
+            f"{spec.path}.initializer.constant_initializer",
+            f"the WIDE group '{name}' has tables of another width; give one number",
+        )
     if "input_layer" not in readers or spec.embedding_dim:
         return
     numbers = spec.element == "RawFeature"

@@ -4,12 +4,14 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import pytest
 
 from easyssl.config import parse_config
 from easyssl.data.features.names import expand_name
 from easyssl.data.features.spec import build_feature_specs, column_types, group_features
 from easyssl.errors import ConfigError
+from easyssl.layers.embedding_table import create_tables
 
 COLUMNS = [
     ("user", "STRING"),
@@ -236,6 +238,15 @@ def test_initializers_are_keras_initializers():
         "config": {"mean": 0.0, "stddev": 0.5},
     }
     assert specs["item"].initializer == {"class_name": "Constant", "config": {"value": 2.0}}
+    table = 'input_names: "user" num_buckets: 3 embedding_dim: 2 '
+    numbers = "initializer { constant_initializer { consts: [1, 2, 3, 4, 5, 6] } }"
+    (spec,) = specs_of(f"features {{ {table} {numbers} }}").values()
+    assert spec.initializer["config"]["value"] == [[1, 2], [3, 4], [5, 6]]
+    np.testing.assert_array_equal(
+        create_tables(group_features({"user": spec}, ["user"], ""))["/user"](np.array([1])), [[3, 4]]
+    )
+    error = error_of(f"features {{ {table} {numbers} }}", group('"user"', kind="WIDE"))
+    assert "initializer.constant_initializer: the WIDE group 'g' has tables of another width" in error
 
 
 RAW = "feature_type: RawFeature"
@@ -333,7 +344,7 @@ NAME = 'feature_name: "f"'
         (
             'input_names: "user" initializer { constant_initializer { consts: [1, 2] } }',
             "initializer.constant_initializer",
-            "expected one number, found 2",
+            "expected one number, or 0 x 0 row by row, found 2",
         ),
     ],
 )
@@ -435,7 +446,7 @@ BACKBONE = (
             'features { input_names: "user" feature_type: PassThroughFeature }',
             group('"user"'),
             "feature_names[0]",
-            "no numbers for a model",
+            "which no model reads",
         ),
         (
             'features { input_names: "price" feature_type: RawFeature }',
