@@ -52,24 +52,52 @@ class Adam(RowOptimizer):
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon
+        self.decay = 0.0
 
     def slot_values(self) -> Mapping[str, float]:
         """Returns the two moments, initially 0."""
         return {"m": 0.0, "v": 0.0}
 
-    def update(
-        self, gradient: tf.Tensor, value: tf.Tensor, slots: dict[str, tf.Tensor], rate: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Returns the new value and moments."""
+    def step_rate(self) -> tf.Tensor:
+        """Returns the learning rate times the bias correction."""
         # In float64, because 1 - beta2 ** t of an early step has few digits left in float32.
         step = tf.cast(self.iterations + 1, tf.float64)
         correction = tf.sqrt(1 - tf.pow(tf.constant(self.beta2, tf.float64), step)) / (
             1 - tf.pow(tf.constant(self.beta1, tf.float64), step)
         )
-        m = self.beta1 * slots["m"] + (1 - self.beta1) * gradient
-        v = self.beta2 * slots["v"] + (1 - self.beta2) * tf.square(gradient)
-        change = rate * tf.cast(correction, rate.dtype) * m / (tf.sqrt(v) + self.epsilon)
-        return value - change, {"m": m, "v": v}
+        rate = super().step_rate()
+        return rate * tf.cast(correction, rate.dtype)
+
+    def update(
+        self, gradient: tf.Tensor, value: tf.Tensor, slots: dict[str, tf.Tensor], rate: tf.Tensor
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns the new value and moments."""
+        if self.decay:
+            value = value * (1 - self.decay)
+        m = slots["m"] + (gradient - slots["m"]) * (1 - self.beta1)
+        v = slots["v"] + (tf.square(gradient) - slots["v"]) * (1 - self.beta2)
+        return value - m * rate / (tf.sqrt(v) + self.epsilon), {"m": m, "v": v}
+
+    def update_dense(
+        self, gradient: tf.Tensor, variable: tf.Variable, slots: dict[str, tf.Variable], rate: tf.Tensor
+    ) -> None:
+        """Applies the formula by one operation; see `update`."""
+        states = [variable, slots["m"], slots["v"]]
+        if len({state.device for state in states}) > 1:
+            super().update_dense(gradient, variable, slots, rate)
+            return
+        if self.decay:
+            variable.assign(variable * (1 - self.decay))
+        none = tf.zeros([], rate.dtype)  # in place of beta ** t: `rate` has the bias correction already
+        options = {"beta1": self.beta1, "beta2": self.beta2, "epsilon": self.epsilon}
+        tf.raw_ops.ResourceApplyAdam(
+            **dict(zip(("var", "m", "v"), (state.handle for state in states), strict=True)),
+            **{name: tf.constant(value, rate.dtype) for name, value in options.items()},
+            beta1_power=none,
+            beta2_power=none,
+            lr=rate,
+            grad=gradient,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
@@ -111,12 +139,6 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(learning_rate, name=name, **kwargs)
         self.decay = weight_decay
-
-    def update(
-        self, gradient: tf.Tensor, value: tf.Tensor, slots: dict[str, tf.Tensor], rate: tf.Tensor
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Returns the new value and moments."""
-        return super().update(gradient, value * (1 - self.decay), slots, rate)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""

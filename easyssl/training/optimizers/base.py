@@ -54,9 +54,22 @@ class RowOptimizer(keras.optimizers.Optimizer):
             gradient: `[rows, ...]`, or a whole variable's shape.
             value: Current value, of the same shape.
             slots: Current slots, each of the same shape.
-            rate: Scalar learning rate of this step.
+            rate: Scalar `step_rate` of this step.
         """
         raise NotImplementedError
+
+    def step_rate(self) -> tf.Tensor:
+        """Returns the rate of this step, a scalar: the learning rate and all else that rows have in common."""
+        return tf.convert_to_tensor(self.learning_rate)
+
+    def update_dense(
+        self, gradient: tf.Tensor, variable: tf.Variable, slots: dict[str, tf.Variable], rate: tf.Tensor
+    ) -> None:
+        """Applies the formula to a whole variable and its slots; see `update`."""
+        value, new = self.update(gradient, variable, dict(slots), rate)
+        variable.assign(value)
+        for name, slot in slots.items():
+            slot.assign(new[name])
 
     def build(self, var_list: Any) -> None:
         """Creates the slots.
@@ -93,20 +106,23 @@ class RowOptimizer(keras.optimizers.Optimizer):
             for name, slot in self.slots_of(variable).items():
                 yield variable, name, slot
 
-    def update_step(self, gradient: tf.Tensor | tf.IndexedSlices, variable: tf.Variable) -> None:
+    def update_step(
+        self,
+        gradient: tf.Tensor | tf.IndexedSlices,
+        variable: tf.Variable,
+        rate: tf.Tensor | None = None,
+    ) -> None:
         """Updates one variable.
 
         Args:
             gradient: Dense, or `IndexedSlices` whose indices are distinct.
             variable: The variable.
+            rate: The `step_rate`, if it has been computed.
         """
-        rate = tf.cast(self.learning_rate, variable.dtype)
+        rate = tf.cast(self.step_rate() if rate is None else rate, variable.dtype)
         slots = self.slots_of(variable)
         if not isinstance(gradient, tf.IndexedSlices):
-            value, new = self.update(gradient, variable, dict(slots), rate)
-            variable.assign(value)
-            for name, slot in slots.items():
-                slot.assign(new[name])
+            self.update_dense(gradient, variable, slots, rate)
             return
         rows = gradient.indices
         current = {name: tf.gather(slot, rows) for name, slot in slots.items()}
@@ -131,16 +147,15 @@ class RowOptimizer(keras.optimizers.Optimizer):
             averages: Moving averages to keep up to date, or None.
         """
         self._compute_current_learning_rate()
-        step = self.iterations + 1
+        step, rate = self.iterations + 1, self.step_rate()
         for gradient, variable in gradients_and_variables:
             if gradient is None:
                 continue
             if averages is None:
-                self.update_step(gradient, variable)
+                self.update_step(gradient, variable, rate)
             else:
-                averages.around(
-                    variable, gradient, step, functools.partial(self.update_step, gradient, variable)
-                )
+                update = functools.partial(self.update_step, gradient, variable, rate)
+                averages.around(variable, gradient, step, update)
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable))
         self.iterations.assign_add(1)

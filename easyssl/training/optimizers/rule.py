@@ -35,12 +35,12 @@ def scaled(gradient: Gradient, factor: float | tf.Tensor) -> Gradient:
 
 def global_norm(gradients: Iterable[Gradient]) -> tf.Tensor:
     """Returns the float32 L2 norm of all gradients as one vector. Sparse ones must have distinct rows."""
-    squares = [
-        tf.reduce_sum(tf.square(tf.cast(g.values if isinstance(g, tf.IndexedSlices) else g, tf.float32)))
+    halves = [
+        tf.nn.l2_loss(tf.cast(g.values if isinstance(g, tf.IndexedSlices) else g, tf.float32))
         for g in gradients
         if g is not None
     ]
-    return tf.sqrt(tf.add_n(squares)) if squares else tf.constant(0.0)
+    return tf.sqrt(2.0 * tf.add_n(halves)) if halves else tf.constant(0.0)
 
 
 class UpdateRule:
