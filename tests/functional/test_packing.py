@@ -15,6 +15,7 @@ from easyssl.functional.packing import (
     pack,
     pack_heads,
     packing_of,
+    packing_of_mask,
     unpack,
     unpack_heads,
 )
@@ -61,6 +62,29 @@ def gradient_of(function, x, weights):
             [tf.reduce_sum(a * b) for a, b in zip(tf.nest.flatten(function(x)), weights, strict=True)]
         )
     return tape.gradient(loss, x).numpy()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=SIZE, max_size=SIZE), min_size=1, max_size=4))
+def test_steps_of_any_mask(rows):
+    mask = np.array(rows)
+    packing = packing_of_mask(tf.constant(mask))
+    np.testing.assert_array_equal(packing.coordinates, np.argwhere(mask) if mask.any() else [[0, 0]])
+    x = rng().normal(size=(*mask.shape, 3))
+    back = unpack(pack(tf.constant(x), packing), packing).numpy()
+    np.testing.assert_array_equal(back[mask], x[mask])
+    weights = rng().normal(size=x.shape)
+    gradient = gradient_of(
+        lambda s: pack(s, packing) * weights[tuple(packing.coordinates.numpy().T)], x, [1.0]
+    )
+    np.testing.assert_array_equal(gradient, weights * mask[..., None])
+
+
+@pytest.mark.parametrize("lengths", CASES)
+def test_a_mask_of_lengths_packs_as_the_lengths_do(lengths):
+    told, masked = packing_of(tf.constant(lengths), SIZE), packing_of_mask(tf.constant(valid(lengths)))
+    np.testing.assert_array_equal(masked.coordinates, told.coordinates)
+    np.testing.assert_array_equal(masked.places.numpy()[valid(lengths)], told.places.numpy()[valid(lengths)])
 
 
 @pytest.mark.parametrize("lengths", CASES)
