@@ -116,6 +116,20 @@ ClusterDistillation
   ReAttend       z_k  -->  softmax_i(z_k . x_i)  -->  cross entropy with a_k
   ReConstruct    z_k  -->  rebuilds the steps with much a_k
 """,
+    "Attention layers": """
+DIN
+  target q --+--> attention_dnn([q, k, q - k, q * k]) --> weights --+
+             |                                                      +--> sum, and q
+  steps k ---+------------------------------------------------------+
+""",
+    "Several tasks": """
+MMoE
+  x --+--> experts f_1 ... f_E ---+--> sum_e g_1e f_e --> task 1
+      +--> gates g_1 ... g_T -----+--> sum_e g_2e f_e --> task 2
+AITMTower
+  own tower --------------------------------------+--> attention of the own tower --> own tower, informed
+  earlier towers --> [no gradient] --> transfer --+
+""",
     "Whitening": """
 MoEWhiteningAdaptor
       +--> (dropout(x) - b_1) W_1 --> * g_1 --+
