@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 
 from easyssl.functional.chunked_softmax import CHUNK_ENTRIES, balanced, chunks_of, size_of
+from easyssl.functional.sessions import session_index
 from easyssl.losses.reduction import flat, hardest_mean
 
 # From differences of scores and of margins `[rows, batch]` to losses, not negative.
@@ -213,7 +214,8 @@ def _mean(
     labels = flat(labels)
     margins = labels if margins is None else margins
     weights = tf.ones_like(labels) if weights is None else flat(weights)
-    sessions = tf.zeros(tf.shape(labels), tf.int32) if sessions is None else tf.reshape(sessions, [-1])
+    # As float32, which is padded on GPUs.
+    sessions = tf.zeros_like(labels) if sessions is None else tf.cast(session_index(sessions)[0], tf.float32)
     columns = {"labels": labels, "margins": margins, "weights": weights, "sessions": sessions}
 
     def of_rows(own: tf.Tensor, all_scores: tf.Tensor, rows: dict[str, tf.Tensor]) -> Any:

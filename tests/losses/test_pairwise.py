@@ -151,7 +151,6 @@ def test_gradients_follow_the_oracle(case):
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_chunks_and_xla_change_nothing(jit_compile):
-    @tf.function(jit_compile=jit_compile)
     def run(z, entries):
         with tf.GradientTape() as tape:
             tape.watch(z)
@@ -166,9 +165,9 @@ def test_chunks_and_xla_change_nothing(jit_compile):
         return loss, tape.gradient(loss, z)
 
     whole = run(f32(Z), 10**6)
-    for entries in (1, 3 * BATCH, 5 * BATCH):
-        for got, value in zip(run(f32(Z), entries), whole, strict=True):
-            np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-7)
+    in_chunks = tf.function(lambda z: run(z, 3 * BATCH), jit_compile=jit_compile)(f32(Z))
+    for got, value in zip(in_chunks, whole, strict=True):
+        np.testing.assert_allclose(got, value, rtol=1e-5, atol=1e-7)
 
 
 FUNCTIONS = (
@@ -214,7 +213,7 @@ def test_extreme_half_precision_scores_stay_finite(function):
     assert np.isfinite(tape.gradient(loss, z)).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     order=st.permutations(range(6)),
     shift=st.floats(-5, 5),
