@@ -103,11 +103,7 @@ class Evaluator:
         source = itertools.islice(self.dataset.batches(), self.max_batches)
         with self.model.inference(), Prefetcher(source, self._preparation, self.prefetch) as batches:
             for batch in filled(batches):
-                predictions, losses = self._predict(batch)
-                weights = None if batch.weights is None else batch.weights.numpy()
-                for metric in self.metrics:
-                    own = weights if metric.weighted else None
-                    metric.update(self._label(metric, batch), predictions, own, batch.raw.columns)
+                losses, weights = self._update(batch)
                 known = {name: label.numpy() for name, label in batch.labels.items()}
                 denominators = self.model.loss_denominators(batch.rows, weights, known)
                 for name, value in losses.items():
@@ -124,6 +120,30 @@ class Evaluator:
             if not math.isfinite(value):
                 raise TrainingError(f"evaluation: {name} is {value}, expected a finite number")
         return results
+
+    def of_batch(self, batch: Batch) -> dict[str, float]:
+        """Returns the metrics of one prepared batch by name; those that are not defined on it are left out.
+
+        Args:
+            batch: A batch of this evaluator's preparation, or of one like it.
+        """
+        if not batch.rows:
+            return {}
+        for metric in self.metrics:
+            metric.reset()
+        with self.model.inference():
+            self._update(batch)
+        found = {name: float(v) for metric in self.metrics for name, v in metric.results().items()}
+        return {name: value for name, value in found.items() if math.isfinite(value)}
+
+    def _update(self, batch: Batch) -> tuple[dict[str, float], np.ndarray | None]:
+        """Adds a batch to the metrics; returns its losses and its weights."""
+        predictions, losses = self._predict(batch)
+        weights = None if batch.weights is None else batch.weights.numpy()
+        for metric in self.metrics:
+            own = weights if metric.weighted else None
+            metric.update(self._label(metric, batch), predictions, own, batch.raw.columns)
+        return losses, weights
 
     def _label(self, metric: Any, batch: Batch) -> np.ndarray:
         names = [metric.label, *self.model.label_names]

@@ -6,6 +6,7 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, TextIO
 
 from easyssl.training.progress import Progress, number
@@ -58,6 +59,7 @@ class Journal:
         learning_rates: Sequence[float],
         loss_scale: float | None = None,
         malformed_rows: Mapping[str, int] | None = None,
+        online: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Writes the means since the last record, and a line.
 
@@ -66,10 +68,11 @@ class Journal:
             learning_rates: Rate of each group of variables in the last step.
             loss_scale: Factor on the float16 loss.
             malformed_rows: Rows that were left out so far, by reason.
+            online: Metrics of the batch of this step.
         """
         means = state.window.take()
         losses, weighted = _below("losses/", means), _below("weighted/", means)
-        metrics = _below("metrics/", means)
+        metrics = {**_below("metrics/", means), **online}
         whole: dict[str, Any] = {name: means[name] for name in ("loss", "gradient_norm") if name in means}
         clock: dict[str, Any] = {"time": time.time(), "rows_per_second": self.progress.rows_per_second()}
         if malformed_rows:

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from easyssl.data.dataset import Cursor, dataset_from_config
 from easyssl.errors import TrainingError, nearest
+from easyssl.metrics import metric_columns, metrics_from_config
 from easyssl.training.checkpoint import CheckpointFolder
 from easyssl.training.cluster import Cluster
 from easyssl.training.devices import Devices, check_same_step, devices_from_config
@@ -110,7 +111,7 @@ class Trainer:
         self.dataset = dataset_from_config(
             config,
             "train",
-            columns=list(dict.fromkeys([*self.model.training_transform.columns, *labels.columns])),
+            columns=self._columns(labels),
             quarantine=self._quarantine(self.devices.worker),
             worker_index=self.devices.worker,
             num_workers=self.devices.workers,
@@ -121,11 +122,20 @@ class Trainer:
 
         has_eval = config.message.WhichOneof("eval_path") is not None
         self.evaluator = Evaluator.from_config(config, self.model, devices=self.devices) if has_eval else None
+        self.online = None
+        if self.chief and config.message.eval_config.eval_online:
+            metrics = metrics_from_config(config)
+            self.online = Evaluator(self.model, self.dataset, metrics, labels, devices=self.devices)
         self.state = RunState(self._best())
         flat = flatten(config.message)
         self.saver = RunSaver(
             self.checkpoints, self.variables, rules, self.loss_scale, flat, self.devices.copies
         )
+
+    def _columns(self, labels: Labels) -> list[str]:
+        """Returns the columns of the training data that are read."""
+        online = metric_columns(self.config) if self.config.message.eval_config.eval_online else []
+        return list(dict.fromkeys([*self.model.training_transform.columns, *labels.columns, *online]))
 
     def _quarantine(self, worker: int) -> pathlib.Path:
         """Returns the file for the malformed rows that a worker meets."""
@@ -243,7 +253,8 @@ class Trainer:
         if every and state.step % every == 0:
             rates = [float(rate) for rate in self.rule.learning_rates]
             scale = None if self.loss_scale is None else float(self.loss_scale.factor)
-            self.journal.log(state, rates, scale, self.dataset.bad_rows.counts)
+            online = {} if self.online is None else self.online.of_batch(batch)
+            self.journal.log(state, rates, scale, self.dataset.bad_rows.counts, online)
 
     def evaluate(self) -> None:
         """Computes the metrics of the evaluation data, unless this step has them already."""

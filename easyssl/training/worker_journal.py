@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TextIO
 
 from easyssl.training.journal import Journal
@@ -40,6 +41,7 @@ class WorkerJournal(Journal):
         learning_rates: Sequence[float],
         loss_scale: float | None = None,
         malformed_rows: Mapping[str, int] | None = None,
+        online: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         """Does nothing."""
 

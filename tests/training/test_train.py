@@ -250,6 +250,23 @@ def test_early_stopping_waits_for_its_patience(case):
     assert (again.step, again.reason) == (result.step, "early_stopping")
 
 
+def test_metrics_of_a_training_batch_are_those_of_its_rows(case):
+    """One batch has all rows, which evaluation reads as well, after the same step."""
+    train(
+        case.config(
+            "eval_config.eval_online=true",
+            "eval_config.metrics_set[+]={gauc {uid_field: 'user'}}",
+            f"eval_input_path={case.folder / 'train.csv'}",
+            "data_config.batch_size=500",
+            "train_config.num_steps=1",
+            "train_config.log_step_count_steps=1",
+        )
+    )
+    online, evaluated = (record["metrics"] for record in records(case.run))
+    assert online.keys() == {"auc", "gauc"}
+    assert online == {name: pytest.approx(evaluated[name], abs=1e-9) for name in online}
+
+
 def test_a_dead_line_that_has_passed_ends_after_nothing_was_done(case):
     with pytest.raises(TrainingError, match="no step"):
         train(case.config("train_config.dead_line='20200101 00:00:00'"))
