@@ -16,8 +16,10 @@ from easyssl.layers.cluster_distillation import ClusterDistillation
 from easyssl.layers.cross import Cross
 from easyssl.layers.dice import Dice
 from easyssl.layers.din import DIN
+from easyssl.layers.disentangled_intents import DisentangledIntents
 from easyssl.layers.dot_interaction import DotInteraction
 from easyssl.layers.dropout import Dropout
+from easyssl.layers.dynamic_routing import DynamicRouting
 from easyssl.layers.embedding_layer import EmbeddingLayer
 from easyssl.layers.embedding_table import EmbeddingTable
 from easyssl.layers.encoder_block import EncoderBlock
@@ -30,8 +32,12 @@ from easyssl.layers.gradient_reversal import GradientReversal
 from easyssl.layers.gru4rec_encoder import GRU4RecEncoder
 from easyssl.layers.highway import Highway
 from easyssl.layers.input_layer import InputLayer
+from easyssl.layers.intent_contrast import IntentContrast
+from easyssl.layers.intent_prediction import IntentPrediction
 from easyssl.layers.interest_readout import InterestReadout
+from easyssl.layers.kmeans_clustering import KMeansClustering
 from easyssl.layers.mask_block import MaskBlock
+from easyssl.layers.masked_item_loss import MaskedItemLoss
 from easyssl.layers.masknet import MaskNet
 from easyssl.layers.mean_pooling import MeanPooling
 from easyssl.layers.mlp import MLP
@@ -52,6 +58,8 @@ from easyssl.layers.self_attention import MultiHeadSelfAttention
 from easyssl.layers.senet import SENet
 from easyssl.layers.seq_augment import SeqAugment
 from easyssl.layers.seq_augment_ops import SeqAugmentOps
+from easyssl.layers.sequence_readout import SequenceReadout
+from easyssl.layers.sequence_split import SequenceSplit
 from easyssl.layers.sinkhorn_clustering import SinkhornClustering
 from easyssl.layers.text_cnn import TextCNN
 from easyssl.layers.text_encoder import TextEncoder
@@ -79,8 +87,10 @@ __all__ = [
     "ClusterDistillation",
     "Cross",
     "Dice",
+    "DisentangledIntents",
     "DotInteraction",
     "Dropout",
+    "DynamicRouting",
     "EmbeddingLayer",
     "EmbeddingTable",
     "EncoderBlock",
@@ -92,10 +102,14 @@ __all__ = [
     "GradientReversal",
     "Highway",
     "InputLayer",
+    "IntentContrast",
+    "IntentPrediction",
     "InterestReadout",
+    "KMeansClustering",
     "MMoE",
     "MaskBlock",
     "MaskNet",
+    "MaskedItemLoss",
     "MeanPooling",
     "MoEWhiteningAdaptor",
     "MultiHeadAttention",
@@ -113,6 +127,8 @@ __all__ = [
     "SENet",
     "SeqAugment",
     "SeqAugmentOps",
+    "SequenceReadout",
+    "SequenceSplit",
     "SinkhornClustering",
     "TextCNN",
     "TextEncoder",

@@ -8,7 +8,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.functional.prototypes import at_least_two, cluster_cross_entropy, row_weights, usage_entropy
-from easyssl.functional.replicas import SAME_ON_REPLICAS, gather_rows, num_replicas, replica_sum
+from easyssl.functional.replicas import SAME_ON_REPLICAS, num_replicas, replica_sum
+from easyssl.functional.row_queue import push_rows
 from easyssl.functional.similarity import check_similarity, comparable
 from easyssl.functional.sinkhorn import check_sinkhorn, sinkhorn
 from easyssl.layers.building import check_not_negative, check_positive, input_shapes, last_dim
@@ -197,16 +198,8 @@ class SinkhornClustering(keras.layers.Layer):
 
     def _push(self, rows: tf.Tensor, weights: tf.Tensor) -> None:
         """Puts the rows that count in front, and drops as many at the end."""
-        rows = gather_rows(tf.transpose(tf.stop_gradient(rows), [1, 0, 2]))
-        finite = tf.reduce_all(tf.math.is_finite(rows), axis=[1, 2])
-        kept = tf.cast((gather_rows(weights) > 0.0) & finite, tf.int32)
-        order = tf.argsort(kept, direction="DESCENDING", stable=True)
         queue = tf.transpose(tf.cast(tf.convert_to_tensor(self.queue), tf.float32), [1, 0, 2])
-        slots = tf.range(self.queue_size)
-        new, number = tf.reduce_sum(kept), tf.shape(order)[0]
-        chosen = tf.gather(order, tf.minimum(slots, number - 1))
-        source = tf.where(slots < new, chosen, number + slots - new)
-        filled = tf.gather(tf.concat([rows, queue], axis=0), tf.minimum(source, number + self.queue_size - 1))
+        filled = push_rows(queue, tf.transpose(rows, [1, 0, 2]), weights)
         self.queue.assign(tf.cast(tf.transpose(filled, [1, 0, 2]), self.queue.dtype))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
