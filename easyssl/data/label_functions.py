@@ -76,6 +76,29 @@ def label_functions(config: Config) -> dict[str, LabelFunction]:
     return found
 
 
+def function_of_one_value(config: Config, text: str, path: str) -> Expression:
+    """Reads the name of a function of the closed table of expressions, or a lambda.
+
+    Args:
+        config: The config, for errors.
+        text: Such as `tf.math.log1p` or `lambda x: x / 5`.
+        path: Field path of the text.
+
+    Raises:
+        ConfigError: If it is neither, or takes more than one value.
+    """
+    stripped = text.strip()
+    if not stripped.startswith("lambda") and "(" not in stripped:
+        stripped = f"{stripped}(x)"
+    try:
+        expression = parse_expression(stripped, None if stripped.startswith("lambda") else ["x"])
+    except ExpressionError as error:
+        raise config.error(path, f"'{text}': {error}") from None
+    if len(expression.parameters) != 1:
+        raise config.error(path, "expected a function of one value")
+    return expression
+
+
 def _warn(config: Config, place: str, name: str, labels: Collection[str]) -> None:
     text = f"has no effect: '{name}' is none of the labels {', '.join(labels)}"
     warning = str(config.error(f"{place}.user_define_fn", text))
@@ -84,15 +107,7 @@ def _warn(config: Config, place: str, name: str, labels: Collection[str]) -> Non
 
 
 def _read(config: Config, field: Any, place: str) -> LabelFunction:
-    text = field.user_define_fn.strip()
-    if not text.startswith("lambda") and "(" not in text:
-        text = f"{text}(x)"
-    try:
-        expression = parse_expression(text, None if text.startswith("lambda") else ["x"])
-    except ExpressionError as error:
-        raise config.error(f"{place}.user_define_fn", f"'{field.user_define_fn}': {error}") from None
-    if len(expression.parameters) != 1:
-        raise config.error(f"{place}.user_define_fn", "expected a function of one value")
+    expression = function_of_one_value(config, field.user_define_fn, f"{place}.user_define_fn")
     if not field.HasField("user_define_fn_res_type"):
         return LabelFunction(expression)
     values = type(field).DESCRIPTOR.fields_by_name["user_define_fn_res_type"].enum_type.values_by_number

@@ -6,10 +6,14 @@ device has of it. Weights of rows have no effect.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from easyssl.functional.sessions import session_index, session_logsumexp, session_sum
 from easyssl.losses.reduction import flat
+
+Transform = Callable[[tf.Tensor], tf.Tensor]
 
 
 def listwise_rank(
@@ -21,6 +25,7 @@ def listwise_rank(
     offset: tf.Tensor | None = None,
     *,
     temperature: float = 1.0,
+    transform_fn: Transform | None = None,
     label_is_logits: bool = False,
     scale_logits: bool = False,
 ) -> tf.Tensor:
@@ -36,6 +41,7 @@ def listwise_rank(
         scale: Learned scalar a of `scale_logits`. Defaults to None: 1.
         offset: Learned scalar b of `scale_logits`. Defaults to None: 0.
         temperature: Divides the scores, and labels that are logits. Defaults to 1.0.
+        transform_fn: Applied to the labels first. Defaults to None.
         label_is_logits: Whether labels pass through a softmax. Defaults to False.
         scale_logits: Whether z is `abs(a) * z + b`. Defaults to False.
 
@@ -51,7 +57,7 @@ def listwise_rank(
         Cao et al., "Learning to rank: from pairwise approach to listwise approach", ICML 2007.
     """
     index, count = _sessions(labels, sessions)
-    targets = flat(labels)
+    targets = flat(labels) if transform_fn is None else flat(transform_fn(flat(labels)))
     if label_is_logits:
         teacher = targets / temperature
         targets = tf.exp(teacher - session_logsumexp(teacher, index))
@@ -68,6 +74,7 @@ def listwise_distill(
     offset: tf.Tensor | None = None,
     *,
     temperature: float = 1.0,
+    transform_fn: Transform | None = None,
     label_clip_max_value: float = 512.0,
     scale_logits: bool = False,
 ) -> tf.Tensor:
@@ -84,6 +91,8 @@ def listwise_distill(
         scale: Learned scalar a of `scale_logits`. Defaults to None: 1.
         offset: Learned scalar b of `scale_logits`. Defaults to None: 0.
         temperature: Divides the scores. Defaults to 1.0.
+        transform_fn: From ranks r to what becomes the targets, instead of `log(1 + c) - log(r)`. Defaults to
+            None.
         label_clip_max_value: c, the largest rank. Defaults to 512.0.
         scale_logits: Whether z is `abs(a) * z + b`. Defaults to False.
 
@@ -92,8 +101,11 @@ def listwise_distill(
     """
     index, count = _sessions(labels, sessions)
     ranks = tf.clip_by_value(flat(labels), 1.0, label_clip_max_value)
-    gains = tf.math.log((1.0 + label_clip_max_value) / ranks)
-    targets = gains / session_sum(gains, index)
+    if transform_fn is None:
+        gains = tf.math.log((1.0 + label_clip_max_value) / ranks)
+    else:
+        gains = flat(transform_fn(ranks))
+    targets = tf.math.divide_no_nan(gains, session_sum(gains, index))
     scores = _scaled(logits, scale, offset, scale_logits) / temperature
     return _cross_entropy(targets, scores, index, count)
 

@@ -11,6 +11,7 @@ from easyssl.backbone.plan_multi_task import ORDER
 from easyssl.config import Config
 from easyssl.config.bind import bind, python_value
 from easyssl.config.signatures import signature_of_function
+from easyssl.data.label_functions import function_of_one_value
 from easyssl.data.loss_columns import LossColumn
 from easyssl.errors import ConfigError
 from easyssl.losses import RANKING, SUPERVISED_LOSSES, SupervisedLoss, parameter_error
@@ -109,6 +110,9 @@ def read_parameters(
             text = parameter_error(name, value)
             if text:
                 raise error(name, text)
+        if "transform_fn" in found:
+            place = f"{path}.{field}.transform_fn"
+            found["transform_fn"] = function_of_one_value(config, found["transform_fn"], place)
     if kind.session == "required" and session is None:
         raise config.error(
             f"{path}.{field}" if field else path,

@@ -38,6 +38,11 @@ def distill_targets(rows, c=512.0):
     return gains / gains.sum()
 
 
+def inverse_ranks(rows):
+    gains = 1 / np.clip(RANKS[rows], 1, 512)
+    return gains / gains.sum()
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_listwise(jit_compile):
     @tf.function(jit_compile=jit_compile)
@@ -51,6 +56,8 @@ def test_listwise(jit_compile):
             ),
             listwise_distill(f32(RANKS), f32(Z), None, s, temperature=2.0),
             listwise_distill(f32(RANKS), f32(Z), None, s, label_clip_max_value=20.0),
+            listwise_rank(f32(CLICKS), f32(Z), None, s, transform_fn=lambda y: 2 * y),
+            listwise_distill(f32(RANKS), f32(Z), None, s, transform_fn=lambda r: 1 / r),
         )
 
     expected = (
@@ -59,6 +66,8 @@ def test_listwise(jit_compile):
         rank_oracle(lambda rows: CLICKS[rows], (2.0 * Z + 1.0) / 4.0),
         rank_oracle(distill_targets, Z / 2.0),
         rank_oracle(lambda rows: distill_targets(rows, 20.0), Z),
+        rank_oracle(lambda rows: 2 * CLICKS[rows], Z),
+        rank_oracle(inverse_ranks, Z),
     )
     np.testing.assert_allclose([value.numpy() for value in run()], expected, rtol=1e-5)
 

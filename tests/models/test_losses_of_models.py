@@ -115,7 +115,10 @@ KINDS = {
         GRADES,
     ),
     "LISTWISE_DISTILL_LOSS": (
-        one("LISTWISE_DISTILL_LOSS", "listwise_distill_loss { session_name: 'request' }"),
+        one(
+            "LISTWISE_DISTILL_LOSS",
+            "listwise_distill_loss { session_name: 'request' transform_fn: 'lambda r: 1 / r' }",
+        ),
         [1, 2, 3, 7, 2, 1],
     ),
     "ZILN_LOSS": (one("ZILN_LOSS", "ziln_loss { max_sigma: 2 }", 3), [0, 20.5, 0, 1, 3, 0]),
@@ -313,6 +316,10 @@ def test_a_keras_file_keeps_what_losses_learn(tmp_path):
         (one("JRC_LOSS", "jrc_loss { alpha: 0.2 }", 2), "JRC_LOSS needs jrc_loss { session_name }"),
         (one("JRC_LOSS", JRC % ""), "JRC_LOSS needs num_class 2; found 1"),
         (one("ZILN_LOSS"), "ZILN_LOSS needs num_class 3; found 1"),
+        (
+            one("LISTWISE_RANK_LOSS", f"listwise_rank_loss {{ {SESSION} transform_fn: 'os.system' }}"),
+            r"listwise_rank_loss.transform_fn: 'os.system'",
+        ),
         (
             one("PAIR_WISE_LOSS", "jrc_loss {}"),
             r"losses\[0\].jrc_loss: does not belong to PAIR_WISE_LOSS; its",
