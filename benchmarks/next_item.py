@@ -3,7 +3,7 @@
 Usage: python benchmarks/next_item.py [--source FILE] [--config FILE ...] [--steps N] [--xla]
 
 Prepares Amazon Beauty (or another `user item item ...` file) in a temporary folder and, for each config,
-prints in steady state: targets/s (targets are the steps that predict an item), the peak of a 2048 x 2048 float32
+prints in steady state: targets/s (the steps that predict an item), the peak of a 2048 x 2048 float32
 matmul timed between the steps, targets/s per GFLOP/s of it, the time of a whole epoch at that rate, and the
 time to rank all items for all users. The first config is what the others are compared with.
 
@@ -34,7 +34,9 @@ def main() -> None:
     """Prepares the data and runs each config in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", default=str(DATA / "amazon_5core" / "Beauty.txt.gz"))
-    parser.add_argument("--config", nargs="+", default=[str(ROOT / "samples" / "sasrec_on_beauty.config")])
+    parser.add_argument(
+        "--config", nargs="+", default=[str(ROOT / "samples" / "next_item" / "sasrec_on_beauty.config")]
+    )
     parser.add_argument("--name", default="beauty", help="folder of the data that the configs name")
     parser.add_argument("--steps", type=int, default=60, help="steps that are timed")
     parser.add_argument("--set", action="append", default=[], help="override of the configs")

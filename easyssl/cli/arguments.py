@@ -117,6 +117,9 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
         help="a checkpoint, or a folder of checkpoints (default: the newest one of model_dir)",
     )
     parser.add_argument(
+        "--best", action="store_true", help="take the checkpoint with the best evaluation, not the newest one"
+    )
+    parser.add_argument(
         "--allow-config-change",
         action="store_true",
         help="read the checkpoint although it was made with another config",

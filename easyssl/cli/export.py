@@ -26,9 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_arguments(parser)
     add_checkpoint_arguments(parser)
     parser.add_argument(
-        "--best", action="store_true", help="export the checkpoint with the best evaluation, not the newest"
-    )
-    parser.add_argument(
         "--output", metavar="DIR", default=None, help="folder of the versions (default: model_dir/export)"
     )
     parser.add_argument(
@@ -50,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     load_tensorflow()
     from easyssl.cli.model import export_trained, restore
 
-    trained = restore(config, args, best=args.best)
+    trained = restore(config, args)
     folder = pathlib.Path(args.output) if args.output else None
     print(export_trained(config, trained, folder, args.input).instructions, end="")
     return 0

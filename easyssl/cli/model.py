@@ -26,18 +26,19 @@ if TYPE_CHECKING:
 _SAMPLE_ROWS = 7
 
 
-def restore(config: Config, args: argparse.Namespace, best: bool = False) -> TrainedModel:
+def restore(config: Config, args: argparse.Namespace) -> TrainedModel:
     """Builds the model of a config and gives it the weights of the checkpoint that the command line names.
 
     Args:
         config: The config.
         args: With `checkpoint` and `allow_config_change`, see `add_checkpoint_arguments`.
-        best: Whether the checkpoint with the best evaluation is wanted and not the newest.
 
     Raises:
         CheckpointError: If there is no checkpoint, or it is another model's.
     """
-    trained = load_trained(config, args.checkpoint, best=best, allow_config_change=args.allow_config_change)
+    trained = load_trained(
+        config, args.checkpoint, best=args.best, allow_config_change=args.allow_config_change
+    )
     print(f"using {trained.path}", file=sys.stderr)
     return trained
 

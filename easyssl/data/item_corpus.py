@@ -47,8 +47,8 @@ def corpus_columns(config: Config) -> dict[str, Column]:
     """Returns the columns of the item corpus by name; none if the config has no corpus.
 
     Raises:
-        ConfigError: If names are empty, double or those of columns of the rows, or a default value is not of
-            its column's type.
+        ConfigError: If names are empty, double or those of columns of the rows, a default value is not of
+            its column's type, or a column that is named is not there.
     """
     data = config.message.data_config
     rows = {field.input_name for field in data.input_fields}
@@ -69,6 +69,12 @@ def corpus_columns(config: Config) -> dict[str, Column]:
         except ValueError as error:
             raise config.error(f"{place}.default_val", str(error)) from None
         columns[name] = column
+    if data.HasField("item_corpus"):
+        for field in ("item_id", *(("popularity",) if data.item_corpus.popularity else ())):
+            name = getattr(data.item_corpus, field)
+            if name not in columns:
+                found = f"'{name}' is not among input_fields{nearest(name, columns)}"
+                raise config.error(f"{PLACE}.{field}", found if name else "is not set")
     return columns
 
 
@@ -86,16 +92,11 @@ def read_corpus(config: Config) -> ItemCorpus:
     columns = corpus_columns(config)
     if not message.input_path:
         raise config.error(f"{PLACE}.input_path", "is not set, expected a file with one row per item")
-    _find(config, "item_id", message.item_id, columns)
-    if message.popularity:
-        _find(config, "popularity", message.popularity, columns)
     files = expand_files(
         message.input_path,
         config.where(f"{PLACE}.input_path"),
         lambda name: config.resolve_path(name, f"{PLACE}.input_path"),
     )
-    if not columns:
-        raise config.error(PLACE, "no input_fields, expected one for each column")
     chunks = [
         chunk
         for path in files
@@ -112,12 +113,6 @@ def read_corpus(config: Config) -> ItemCorpus:
     if message.popularity:
         popularity = _counts(found[message.popularity], message.popularity, paths, lines)
     return ItemCorpus(found, found[message.item_id], popularity, paths, lines)
-
-
-def _find(config: Config, field: str, name: str, columns: Mapping[str, Column]) -> None:
-    if name not in columns:
-        found = f"'{name}' is not among input_fields{nearest(name, columns)}" if name else "is not set"
-        raise config.error(f"{PLACE}.{field}", found)
 
 
 def _reader(config: Config, path: str, columns: list[Column]) -> Any:

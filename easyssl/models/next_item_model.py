@@ -71,7 +71,7 @@ class NextItemModel(BackboneModel):
         DataError: If the corpus cannot be read.
 
     Example:
-        >>> model = NextItemModel(load_config("samples/sasrec_on_beauty.config"))  # doctest: +SKIP
+        >>> model = NextItemModel(load_config("samples/next_item/sasrec_on_beauty.config"))  # doctest: +SKIP
         >>> model(model.transform({"items": tf.constant(["3|17|5"])}))["item_ids"]  # doctest: +SKIP
 
     References:
