@@ -224,9 +224,8 @@ class Dataset:
         return order
 
     def _with_negatives(self, batch: RawBatch, negatives: NegativeSampler) -> RawBatch:
-        ids = batch.columns[negatives.id_column.name]
         at = (batch.cursor.epoch, batch.cursor.batch, self.worker_index)
-        return dataclasses.replace(batch, sampled=negatives.draw(ids, _NEGATIVES, *at))
+        return dataclasses.replace(batch, sampled=negatives.draw_for(batch.columns, _NEGATIVES, *at))
 
     def _raise_empty(self) -> None:
         found = f"{'has' if len(self.files) == 1 else 'have'} no"
@@ -304,7 +303,7 @@ def dataset_from_config(
     declared = from_config.columns_from_config(config, mode, needed)
     negatives = sampler_from_config(config, mode, declared, columns)
     if negatives is not None and columns is not None:
-        columns = list(dict.fromkeys([*columns, negatives.id_column.name]))
+        columns = list(dict.fromkeys([*columns, *negatives.read_columns]))
     split = split_from_config(config, mode)
     if split is None:
         reader = from_config.make_reader(config, declared, select=columns)

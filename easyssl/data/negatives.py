@@ -16,12 +16,13 @@ import numpy as np
 
 from easyssl.data.item_file import Items, read_items
 from easyssl.data.rows import Column
+from easyssl.data.user_items import read_user_items
 from easyssl.errors import DataError, nearest
 
 if TYPE_CHECKING:
     from easyssl.config import Config
 
-SAMPLERS = ("negative_sampler", "negative_sampler_in_memory")
+SAMPLERS = ("negative_sampler", "negative_sampler_v2", "negative_sampler_in_memory")
 """The fields of `data_config` that are acted on here."""
 
 
@@ -56,6 +57,9 @@ class NegativeSampler:
         weighted: Whether to draw by weight.
         columns: Names of the columns to return. Default: all of `attributes`.
         where: Beginning of an error about the number of items.
+        user_column: The column of the rows that holds user ids, with `choices`.
+        choices: A file of items by user, see `user_items.read_user_items`. What a user of the batch has
+            chosen is not drawn for the batch either.
 
     Example:
         >>> sampler = NegativeSampler("items.tsv", Column("item"), [Column("item")], 100)  # doctest: +SKIP
@@ -75,7 +79,11 @@ class NegativeSampler:
         weighted: bool = True,
         columns: Collection[str] | None = None,
         where: str = "",
+        user_column: Column | None = None,
+        choices: str = "",
     ) -> None:
+        self.user_column = user_column
+        self.choices = choices
         self.path = path
         self.id_column = id_column
         self.attributes = tuple(attributes)
@@ -97,15 +105,42 @@ class NegativeSampler:
         return read_items(self.path, self.id_column, self.attributes, self.delimiter, self.weighted)
 
     @functools.cached_property
+    def chosen(self) -> Mapping[Any, np.ndarray]:
+        """Places of the items that each user has chosen.
+
+        Raises:
+            DataError: If the file is malformed.
+        """
+        if self.user_column is None:
+            return {}
+        return read_user_items(self.choices, self.user_column, self.id_column, self.items)
+
+    @property
+    def read_columns(self) -> list[str]:
+        """The columns of the rows that drawing looks at."""
+        return [column.name for column in (self.id_column, self.user_column) if column is not None]
+
+    def draw_for(self, columns: Mapping[str, np.ndarray], *key: int) -> SampledRows:
+        """Draws for one batch of rows.
+
+        Args:
+            columns: At least `read_columns` by name, `[batch]` each.
+            *key: See `draw`.
+        """
+        users = () if self.user_column is None else columns[self.user_column.name].tolist()
+        return self.draw(columns[self.id_column.name], *key, users=users)
+
+    @functools.cached_property
     def _cumulative(self) -> np.ndarray:
         return np.cumsum(self.items.weights)
 
-    def draw(self, ids: np.ndarray, *key: int) -> SampledRows:
+    def draw(self, ids: np.ndarray, *key: int, users: Sequence[Any] = ()) -> SampledRows:
         """Draws for one batch.
 
         Args:
             ids: Item ids of the batch `[batch]`; these items are not drawn.
             *key: Numbers of at least 0 that tell this batch from all others.
+            users: User ids of the batch; what they have chosen is not drawn.
 
         Raises:
             DataError: If the file is malformed, or has too few items.
@@ -113,6 +148,8 @@ class NegativeSampler:
         items = self.items
         excluded = np.zeros(len(items), bool)
         excluded[[items.places[name] for name in ids.tolist() if name in items.places]] = True
+        for user in set(users) & self.chosen.keys():
+            excluded[self.chosen[user]] = True
         stream = np.random.PCG64(np.random.SeedSequence([self.seed, *key]))
         draw = self._by_weight if self.weighted else self._uniformly
         places = draw(stream, excluded)
@@ -121,11 +158,13 @@ class NegativeSampler:
 
     def fingerprint(self) -> list[Any]:
         """Returns what the draws depend on beside the position in the data, as JSON values."""
-        try:
-            size = os.path.getsize(self.path)
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot be opened: {error.strerror}") from None
-        return [os.path.basename(self.path), size, self.count, self.weighted, self.seed]
+        described: list[Any] = []
+        for path in filter(None, (self.path, self.choices)):
+            try:
+                described += [os.path.basename(path), os.path.getsize(path)]
+            except OSError as error:
+                raise DataError(f"{path}: cannot be opened: {error.strerror}") from None
+        return [*described, self.count, self.weighted, self.seed]
 
     def _uniformly(self, stream: np.random.PCG64, excluded: np.ndarray) -> np.ndarray:
         left = len(excluded) - int(excluded.sum())
@@ -207,31 +246,42 @@ def sampler_from_config(
     kind = path.split(".")[1]
     message = getattr(config.message.data_config, kind)
     known = {column.name: column for column in columns}
-    for field in ("input_path", "num_sample", "item_id_field", "attr_delimiter"):
+    by_user = kind == "negative_sampler_v2"
+    input_path = "item_input_path" if by_user else "input_path"
+    needed = [input_path, "num_sample", "item_id_field", "attr_delimiter"]
+    needed += ["pos_edge_input_path", "user_id_field"] if by_user else []
+    for field in needed:
         if not getattr(message, field):
             raise config.error(path, f"{field} is not set")
     if not message.attr_fields:
         raise config.error(path, "attr_fields is not set, expected the columns of an item")
     fields = [(f"attr_fields[{i}]", name) for i, name in enumerate(message.attr_fields)]
+    fields += [("user_id_field", message.user_id_field)] if by_user else []
     for field, name in [("item_id_field", message.item_id_field), *fields]:
         if name not in known:
             raise config.error(f"{path}.{field}", f"there is no column '{name}'{nearest(name, known)}")
     if len(set(message.attr_fields)) < len(message.attr_fields):
         raise config.error(f"{path}.attr_fields", "a column comes twice")
-    file = config.resolve_path(message.input_path, f"{path}.input_path")
+    files = [
+        config.resolve_path(getattr(message, field), f"{path}.{field}")
+        for field in (input_path, "pos_edge_input_path")[: 1 + by_user]
+    ]
     count = {"train": message.num_sample, "evaluate": message.num_eval_sample}.get(mode, 0)
     if not count:
         return None
-    if not os.path.isfile(file):
-        raise DataError(f"{config.where(f'{path}.input_path')}: there is no file {file}")
+    for field, file in zip((input_path, "pos_edge_input_path"), files, strict=False):
+        if not os.path.isfile(file):
+            raise DataError(f"{config.where(f'{path}.{field}')}: there is no file {file}")
     return NegativeSampler(
-        file,
+        files[0],
         known[message.item_id_field],
         [known[name] for name in message.attr_fields],
         count,
         config.message.train_config.seed,
         delimiter=message.attr_delimiter,
-        weighted=kind == "negative_sampler",
+        weighted=kind != "negative_sampler_in_memory",
         columns=select,
         where=f"{config.where(path)}: {path}: ",
+        user_column=known[message.user_id_field] if by_user else None,
+        choices=files[1] if by_user else "",
     )

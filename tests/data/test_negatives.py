@@ -213,7 +213,47 @@ def test_an_item_file_that_is_not_there(tmp_path):
         dataset_from_config(load(tmp_path, SAMPLER, ("items.tsv", "gone.tsv")), "train")
 
 
-@pytest.mark.parametrize("kind", ["negative_sampler_v2", "hard_negative_sampler", "hard_negative_sampler_v2"])
+V2 = """
+  negative_sampler_v2 {
+    user_input_path: 'users.tsv' item_input_path: 'items.tsv' pos_edge_input_path: 'clicks.tsv'
+    num_sample: 40 attr_fields: ['item', 'brand'] item_id_field: 'item' user_id_field: 'user'
+  }
+"""
+CLICKS = "user:string\titem:string\tweight:float\nu\t4\t1.0\nv\t5\t1.0\nu\t7\t0.5\nu\t99\t1.0\nw\t8\t1.0\n"
+
+
+def test_what_a_user_of_the_batch_has_chosen_is_not_drawn(tmp_path):
+    config = load(tmp_path, V2)
+    (tmp_path / "clicks.tsv").write_text(CLICKS)
+    (tmp_path / "rows.csv").write_text("1,u,3,30\n1,v,2,20\n1,x,2,20\n1,u,3,30\n" + "1,w,1,10\n" * 4)
+    given = dataset_from_config(config, "train", columns=["brand"])
+    seen = [set(), set()]
+    for batch, _ in zip(given.batches(), range(60), strict=False):
+        users = set(batch.columns["user"].tolist())
+        chosen = {b"u": {4, 7}, b"v": {5}, b"w": {8}}
+        bad = {brand // 10 for brand in batch.columns["brand"]}.union(*(chosen.get(u, ()) for u in users))
+        drawn = {brand // 10 for brand in batch.sampled.columns["brand"].tolist()}
+        assert not drawn & bad
+        seen[b"w" in users] |= drawn
+    assert 8 in seen[0] or 4 in seen[1]  # for other users it may be
+
+
+def test_choices_change_the_fingerprint_and_are_checked(tmp_path):
+    config = load(tmp_path, V2)
+    with pytest.raises(DataError, match=r"my.config:11:63: there is no file .*clicks.tsv"):
+        dataset_from_config(config, "train")
+    (tmp_path / "clicks.tsv").write_text(CLICKS)
+    first = dataset_from_config(config, "train").fingerprint()
+    (tmp_path / "clicks.tsv").write_text(CLICKS + "v\t6\t1.0\n")
+    assert dataset_from_config(config, "train").fingerprint() != first
+    (tmp_path / "clicks.tsv").write_text(CLICKS + "v\n")
+    with pytest.raises(DataError, match=r"clicks.tsv:7: expected a user id and an item id"):
+        next(iter(dataset_from_config(config, "train").batches()))
+    with pytest.raises(ConfigError, match="user_id_field: there is no column 'usr'; did you mean 'user'"):
+        dataset_from_config(load(tmp_path, V2, ("user_id_field: 'user'", "user_id_field: 'usr'")), "train")
+
+
+@pytest.mark.parametrize("kind", ["hard_negative_sampler", "hard_negative_sampler_v2"])
 def test_other_samplers_are_refused(tmp_path, kind):
-    with pytest.raises(ConfigError, match=f"data_config.{kind}: not supported: use negative_sampler"):
+    with pytest.raises(ConfigError, match=f"data_config.{kind}: not supported: negatives of single rows are not read"):
         dataset_from_config(load(tmp_path, f"{kind} {{ item_input_path: 'items.tsv' }}"), "train")
