@@ -74,9 +74,14 @@ def walk(message: Message, path: str = "") -> Iterator[Finding | Acting]:
     fields = message.ListFields()
     if path and not fields:
         yield Acting(path, "{}")
+    names = {field.name for field, _ in fields}
     for field, value in fields:
         name = f"{path}.{field.name}" if path else field.name
         finding = _of_field(field, value, name)
+        if name == "feature_config" and "feature_configs" in names:
+            finding = Finding(
+                name, field.full_name, "feature_configs is set, the older place of features", False
+            )
         if finding is not None:
             yield finding
             continue

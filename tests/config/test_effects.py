@@ -19,6 +19,13 @@ feature_config {
     ]
 
 
+def test_the_older_list_of_features_wins():
+    config = parse_config("feature_configs { input_names: 'a' }\nfeature_config { features {} }", "a.config")
+    assert config.warnings == [
+        "a.config:2:1: feature_config has no effect: feature_configs is set, the older place of features"
+    ]
+
+
 def test_setting_the_default_asks_for_nothing():
     config = parse_config("train_config { sync_replicas: true write_graph: true }")
     assert config.warnings == [] and config.refused == ()
