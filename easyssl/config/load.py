@@ -92,7 +92,8 @@ class Config:
         """Returns the absolute path of a file that the config names.
 
         A relative name starts from the data root, by default the folder of the config file, and may not leave
-        it. A name from an override, and `model_dir`, starts from the current folder.
+        it. A name from an override, and `model_dir`, starts from the current folder; so does
+        `fine_tune_checkpoint`, the `model_dir` of an earlier run, but it may not leave that folder.
 
         Args:
             value: The name; glob patterns are kept.
@@ -103,8 +104,9 @@ class Config:
         """
         overridden = isinstance(self._places.find(field_path), str)
         free = overridden or field_path == "model_dir"
+        here = free or field_path == "train_config.fine_tune_checkpoint"
         try:
-            return resolve(value, os.getcwd() if free else self.data_root, bounded=not free)
+            return resolve(value, os.getcwd() if here else self.data_root, bounded=not free)
         except ValueError as error:
             raise self.error(field_path, str(error)) from None
 

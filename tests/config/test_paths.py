@@ -21,6 +21,10 @@ def test_relative_names_start_from_the_folder_of_the_config(tmp_path, monkeypatc
     rooted = load_config("sub/a.config", data_root=tmp_path / "elsewhere")
     assert rooted.resolve_path("x", "train_input_path") == str(tmp_path / "elsewhere" / "x")
     assert rooted.resolve_path("runs", "model_dir") == str(tmp_path / "runs")
+    earlier = "train_config.fine_tune_checkpoint"
+    assert rooted.resolve_path("runs/a", earlier) == str(tmp_path / "runs" / "a")
+    with pytest.raises(ConfigError, match="leaves the folder"):
+        rooted.resolve_path("../a", earlier)
 
 
 def test_names_from_overrides_start_from_the_current_folder(tmp_path, monkeypatch):
