@@ -55,6 +55,13 @@ def test_equal_names_are_taken_over_and_the_rest_is_told(other_run):
     ]
 
 
+def test_tables_that_come_from_files_are_left_out(other_run):
+    ours = variables(**{"tower/kernel": (2, 3), "table": (7, 2)})
+    start = warm_start(config(fine_tune(other_run)), ours, fixed=["table"])
+    assert not ours["table"].numpy().any()
+    assert start.left == {"table": "comes from its pretrained_vectors"}
+
+
 def test_only_a_few_names_are_shown(other_run):
     ours = variables(**{"tower/kernel": (2, 3)}, **{f"w{i}": (1,) for i in range(9)})
     assert warm_start(config(fine_tune(other_run)), ours).lines()[1].endswith("'w4' is not in it and 4 more")

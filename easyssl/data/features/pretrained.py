@@ -87,12 +87,17 @@ def _check_ids(reader: FeatureReader, buckets: Buckets, ids: Sequence[str]) -> N
     if buckets.kind == "integer" and 0 not in used:
         lacking -= 1
     if lacking:
-        path = f"{reader.path}.{_FIELD}"
-        reader.note(path, f": {lacking:,} of {buckets.size:,} ids have no vector and get zeros")
+        _warn(reader, f"{lacking:,} of {buckets.size:,} ids have no vector and get zeros")
     beyond = sum(row < 0 for row in rows)
     if beyond and buckets.kind == "integer":
-        path = f"{reader.path}.{_FIELD}"
-        reader.note(path, f": {beyond:,} of {len(ids):,} vectors have no id below {buckets.size}")
+        _warn(reader, f"{beyond:,} of {len(ids):,} vectors have no id below {buckets.size}")
+
+
+def _warn(reader: FeatureReader, text: str) -> None:
+    """Adds a warning, once for all features that read the file alike."""
+    text = f": '{reader.message.pretrained_vectors.path}': {text}"
+    if not any(warning.endswith(text) for warning in reader.config.warnings):
+        reader.note(f"{reader.path}.{_FIELD}", text)
 
 
 def _none(reader: FeatureReader, first: str) -> ConfigError:

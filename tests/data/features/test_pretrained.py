@@ -42,7 +42,7 @@ def test_the_width_comes_from_the_file(read):
         "entries": [],
         "trainable": False,
     }
-    assert config.warnings[0].endswith("pretrained_vectors: 1 of 3 vectors have no id below 3")
+    assert config.warnings[0].endswith("pretrained_vectors: 'v.npz': 1 of 3 vectors have no id below 3")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,8 @@ def test_ids_without_a_vector_are_counted(read, ids, warnings):
 
 def test_a_history_shares_the_table(read):
     same = 'num_buckets: 8 pretrained_vectors { path: "v.npz" }'
-    _, specs = read(ITEM % "num_buckets: 8" + HIST % same)
+    config, specs = read(ITEM % "num_buckets: 8" + HIST % same)
+    assert len(config.warnings) == 1  # once for both
     assert {feature["table"] for feature in group_features(specs, ["item", "hist"], "g")} == {"text"}
 
 
