@@ -6,6 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from easyssl.functional.packing import in_xla
+
 
 def layer_norm(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float) -> tf.Tensor:
     """Returns `scale * (x - mean(x)) / sqrt(var(x) + epsilon) + shift` over the last axis.
@@ -36,7 +38,7 @@ def _normed(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float) ->
     @tf.custom_gradient
     def forward(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor) -> Any:
         centered = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-        inverse = tf.math.rsqrt(tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True) + epsilon)
+        inverse = tf.math.rsqrt(_mean_square(centered) + epsilon)
         normed = centered * inverse
 
         def backward(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -52,6 +54,13 @@ def _normed(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float) ->
         return normed * scale + shift, backward
 
     return forward(x, tf.convert_to_tensor(scale), tf.convert_to_tensor(shift))
+
+
+def _mean_square(x: tf.Tensor) -> tf.Tensor:
+    if in_xla():  # which has no such norm, and needs none
+        return tf.reduce_mean(tf.square(x), axis=-1, keepdims=True)
+    # A reduction that squares as it goes, so that the squares are not written.
+    return tf.square(tf.math.reduce_euclidean_norm(x, axis=-1, keepdims=True)) / x.shape[-1]
 
 
 def _rows(x: tf.Tensor) -> tf.Tensor:

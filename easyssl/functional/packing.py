@@ -6,13 +6,17 @@ real tokens cost. Going there and back is a gather, forward and backward.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from easyssl.functional.masking import length_mask
+
+if TYPE_CHECKING:
+    from easyssl.functional.lanes import Lanes
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +35,13 @@ class Packing:
     places: tf.Tensor
     mask: tf.Tensor
     dense: bool
+
+    @functools.cached_property
+    def lanes(self) -> Lanes:
+        """Where attention has the tokens; made when first asked for."""
+        from easyssl.functional.lanes import lanes_of
+
+        return lanes_of(self)
 
 
 def packing_of(lengths: tf.Tensor, max_length: int | tf.Tensor) -> Packing:
@@ -95,7 +106,7 @@ def pack(sequence: tf.Tensor, packing: Packing) -> tf.Tensor:
     """Takes the tokens out of padded sequences.
 
     Args:
-        sequence: `[batch, seq_len, dim]`.
+        sequence: `[batch, seq_len, dim]`; with a packing of fewer steps, only these are taken.
         packing: Where the tokens are.
 
     Returns:
@@ -107,12 +118,41 @@ def pack(sequence: tf.Tensor, packing: Packing) -> tf.Tensor:
         [0.0, 1.0, 4.0]
     """
     if packing.dense:
-        return tf.reshape(sequence, [-1, sequence.shape[-1]])
+        return tf.reshape(sequence[:, : tf.shape(packing.mask)[1]], [-1, sequence.shape[-1]])
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return tf.where(packing.mask[:, :, None], tf.gather(upstream, packing.places), _zero(upstream))
+        further = [[0, 0], [0, tf.shape(sequence)[1] - tf.shape(packing.mask)[1]]]
+        mask, places = tf.pad(packing.mask, further), tf.pad(packing.places, further)
+        return tf.where(mask[:, :, None], tf.gather(upstream, places), _zero(upstream))
 
-    return _with_gradient(lambda x: tf.gather_nd(x, packing.coordinates), gradient)(sequence)
+    return with_gradient(lambda x: tf.gather_nd(x, packing.coordinates), gradient)(sequence)
+
+
+def take_step(tokens: tf.Tensor, steps: tf.Tensor, packing: Packing) -> tf.Tensor:
+    """Takes one token of each row.
+
+    Args:
+        tokens: `[tokens, dim]`.
+        steps: int `[batch]`, the step of each row.
+        packing: Where the tokens are.
+
+    Returns:
+        `[batch, dim]`; something finite without a gradient for a row that has no such step.
+
+    Example:
+        >>> packing = packing_of(tf.constant([2, 1]), 2)
+        >>> take_step(tf.constant([[1.0], [2.0], [3.0]]), tf.constant([1, 0]), packing)[:, 0].numpy().tolist()
+        [2.0, 3.0]
+    """
+    steps = tf.cast(steps, tf.int64)
+    numbers = tf.gather(packing.places, tf.maximum(steps, 0), batch_dims=1)
+    row, step = packing.coordinates[:, 0], packing.coordinates[:, 1]
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        taken = tf.gather(steps, row) == step
+        return tf.where(taken[:, None], tf.gather(upstream, row), _zero(upstream))
+
+    return with_gradient(lambda x: tf.gather(x, numbers), gradient)(tokens)
 
 
 def unpack(tokens: tf.Tensor, packing: Packing) -> tf.Tensor:
@@ -136,66 +176,7 @@ def unpack(tokens: tf.Tensor, packing: Packing) -> tf.Tensor:
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
         return tf.gather_nd(upstream, packing.coordinates)
 
-    return _with_gradient(lambda x: tf.gather(x, packing.places), gradient)(tokens)
-
-
-def unpack_heads(tokens: tf.Tensor, packing: Packing, parts: int, num_heads: int) -> list[tf.Tensor]:
-    """Puts tokens back into padded sequences, one per head.
-
-    Args:
-        tokens: `[tokens, parts * num_heads * head_dim]`.
-        packing: Where the tokens are.
-        parts: How many tensors stand side by side, such as queries, keys and values.
-        num_heads: Number of heads in each part.
-
-    Returns:
-        `parts` tensors `[num_heads, batch, seq_len, head_dim]`; see `unpack` for steps that are not valid.
-    """
-    groups = parts * num_heads
-    size = tokens.shape[-1] // groups
-    if packing.dense:
-        shape = tf.shape(packing.mask)
-        split = tf.reshape(tokens, [shape[0], shape[1], parts, num_heads, size])
-        return tf.unstack(tf.transpose(split, [2, 3, 0, 1, 4]))
-    places = packing.places[None] * groups + _ids(num_heads)[:, None, None]
-    steps = _head_steps(packing, num_heads)
-
-    @tf.custom_gradient
-    def gathered(x: tf.Tensor) -> Any:
-        def gradient(*upstream: tf.Tensor) -> tf.Tensor:
-            pieces = [tf.gather(tf.reshape(piece, [-1, size]), steps) for piece in upstream]
-            return tf.reshape(tf.concat(pieces, axis=1), [-1, groups * size])
-
-        rows = tf.reshape(x, [-1, size])
-        return tuple(tf.gather(rows, places + part * num_heads) for part in range(parts)), gradient
-
-    return list(gathered(tokens))
-
-
-def pack_heads(sequences: tf.Tensor, packing: Packing) -> tf.Tensor:
-    """Takes the tokens out of padded sequences and puts the heads side by side.
-
-    Args:
-        sequences: `[num_heads, batch, seq_len, head_dim]`.
-        packing: Where the tokens are.
-
-    Returns:
-        `[tokens, num_heads * head_dim]`.
-    """
-    num_heads, size = sequences.shape[0], sequences.shape[-1]
-    if packing.dense:
-        return tf.reshape(tf.transpose(sequences, [1, 2, 0, 3]), [-1, num_heads * size])
-    steps = _head_steps(packing, num_heads)
-    places = packing.places[None] * num_heads + _ids(num_heads)[:, None, None]
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        spread = tf.gather(tf.reshape(upstream, [-1, size]), places)
-        return tf.where(packing.mask[None, :, :, None], spread, _zero(upstream))
-
-    def gathered(x: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(tf.gather(tf.reshape(x, [-1, size]), steps), [-1, num_heads * size])
-
-    return _with_gradient(gathered, gradient)(sequences)
+    return with_gradient(lambda x: tf.gather(x, packing.places), gradient)(tokens)
 
 
 def add_by_step(tokens: tf.Tensor, table: tf.Tensor, packing: Packing) -> tf.Tensor:
@@ -216,7 +197,7 @@ def add_by_step(tokens: tf.Tensor, table: tf.Tensor, packing: Packing) -> tf.Ten
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
         return tf.math.unsorted_segment_sum(upstream, steps, tf.shape(table)[0])
 
-    return tokens + _with_gradient(lambda x: tf.gather(x, steps), gradient)(table)
+    return tokens + with_gradient(lambda x: tf.gather(x, steps), gradient)(table)
 
 
 def join_row(
@@ -249,6 +230,18 @@ def join_row(
     return tf.concat([vector, tokens], axis=0), Packing(coordinates, places, mask, dense=False)
 
 
+def with_gradient(
+    function: Callable[[tf.Tensor], tf.Tensor], gradient: Callable[[tf.Tensor], tf.Tensor]
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Gives a function of one tensor a gradient of its own."""
+
+    @tf.custom_gradient
+    def both(x: tf.Tensor) -> Any:
+        return function(x), gradient
+
+    return both
+
+
 def in_xla() -> bool:
     """Returns whether the graph that is being built is for XLA."""
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
@@ -275,30 +268,9 @@ def _grid(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.range(shape[0])[:, None], tf.range(shape[1])[None, :]
 
 
-def _ids(count: int) -> tf.Tensor:
-    return tf.range(count, dtype=tf.int64)
-
-
-def _head_steps(packing: Packing, num_heads: int) -> tf.Tensor:
-    """Returns where a token's heads are in `[num_heads * batch * seq_len]`, int64 `[tokens, num_heads]`."""
-    shape = tf.shape(packing.mask, out_type=tf.int64)
-    flat = packing.coordinates[:, 0] * shape[1] + packing.coordinates[:, 1]
-    return flat[:, None] + _ids(num_heads)[None, :] * (shape[0] * shape[1])
-
-
 def _padded(tokens: tf.Tensor, packing: Packing) -> tf.Tensor:
     shape = tf.shape(packing.mask)
     return tf.reshape(tokens, [shape[0], shape[1], tokens.shape[-1]])
-
-
-def _with_gradient(
-    function: Callable[[tf.Tensor], tf.Tensor], gradient: Callable[[tf.Tensor], tf.Tensor]
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    @tf.custom_gradient
-    def both(x: tf.Tensor) -> Any:
-        return function(x), gradient
-
-    return both
 
 
 def _zero(like: tf.Tensor) -> tf.Tensor:

@@ -9,8 +9,7 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.functional.activations import canonical_activation
-from easyssl.functional.masking import select_position
-from easyssl.functional.packing import Packing, add_by_step, join_row, pack, packing_of, unpack
+from easyssl.functional.packing import Packing, add_by_step, join_row, pack, packing_of, take_step, unpack
 from easyssl.layers.building import (
     build_sublayer,
     check_longest,
@@ -205,6 +204,11 @@ class BST(keras.layers.Layer):
         return dense
 
     @property
+    def row_by_row(self) -> bool:
+        """Whether no row depends on another, so that rows of several calls can share one."""
+        return self.hidden_act != "dice"
+
+    @property
     def _has_target_slot(self) -> bool:
         reserved = self.output_all_token_embeddings and self.reserve_target_position
         return self.target_item_position != "ignore" and (self._built_with_target or reserved)
@@ -228,7 +232,7 @@ class BST(keras.layers.Layer):
             ValueError: If there is a target in one call of the layer and none in another.
         """
         sequence, lengths, target = self._split(inputs)
-        packing = packing_of(lengths, tf.shape(sequence)[1])
+        packing = packing_of(lengths, tf.minimum(tf.shape(sequence)[1], self.max_position_embeddings))
         tokens = pack(sequence, packing)
         if self.sequence_projection is not None:
             tokens = self.sequence_projection(tokens)
@@ -246,12 +250,13 @@ class BST(keras.layers.Layer):
             tokens = tf.where(packing.mask[:, :, None], tokens, tf.zeros([], tokens.dtype))
             return self._flatten(tokens, target is not None)
         # One step of each row is read, so the last block encodes only that one.
-        steps = unpack(tokens, packing)
+        step = lengths - 1
         if self.target_item_position == "head":
-            query = steps[:, 0]
-        else:
-            query = steps[:, -1] if target is not None else select_position(steps, lengths - 1)
-        encoded = self.blocks[-1](steps, mask=packing.mask, queries=query, training=training)
+            step = tf.zeros_like(lengths)
+        elif target is not None:
+            step = tf.fill(tf.shape(lengths), tf.shape(packing.mask)[1] - 1)
+        query = take_step(tokens, step, packing)
+        encoded = self.blocks[-1](tokens, packing=packing, queries=query, training=training)
         return tf.where(tf.reduce_any(packing.mask, axis=1)[:, None], encoded, tf.zeros([], encoded.dtype))
 
     def _split(self, inputs: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
@@ -265,7 +270,7 @@ class BST(keras.layers.Layer):
         lengths = tf.cast(inputs[1], tf.int32)
         if not self.output_all_token_embeddings:
             check_longest(self, lengths, longest, "max_position_embeddings")
-        return inputs[0][:, :longest], tf.clip_by_value(lengths, 0, longest), target
+        return inputs[0], tf.clip_by_value(lengths, 0, longest), target
 
     def _positions(self, packing: Packing, dtype: Any, has_target: bool) -> tf.Tensor:
         """Returns the position of each step, `[seq_len, hidden_size]`."""

@@ -137,7 +137,7 @@ class EncoderBlock(keras.layers.Layer):
             training: Whether to drop. Defaults to None.
             packing: Where the tokens are. Defaults to None.
             queries: `[batch, dim]`, the only step of each row that is encoded, the last one if the block is
-                causal; without a packing. Defaults to None, which is all.
+                causal. Defaults to None, which is all.
 
         Returns:
             A tensor like the inputs, or like the queries; invalid steps hold values that no valid step
@@ -183,7 +183,9 @@ class EncoderBlock(keras.layers.Layer):
 def _valid(mask: tf.Tensor | None, packing: Packing | None, queries: tf.Tensor | None) -> tf.Tensor | None:
     """Returns which of the encoded steps are valid."""
     if packing is not None:
-        return tf.gather_nd(packing.mask, packing.coordinates)
+        mask = packing.mask
+        if queries is None:
+            return tf.gather_nd(mask, packing.coordinates)
     return mask if mask is None or queries is None else tf.reduce_any(mask, axis=1)
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.functional.heads import pack_heads, unpack_heads
+from easyssl.functional.lanes import seat_rows, unseat_rows
 from easyssl.functional.masking import EXCLUDED, masked_softmax
-from easyssl.functional.packing import Packing, dense_packing, pack_heads, unpack_heads
+from easyssl.functional.packing import Packing, dense_packing, unpack
 from easyssl.layers.building import build_sublayer, check_positive, input_shapes, last_dim
 from easyssl.layers.dropout import Dropout
 
@@ -95,23 +97,22 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             training: Whether to drop attention weights. Defaults to None.
             packing: Where the tokens are. Defaults to None.
             queries: `[batch, dim]`, the only step of each row that gathers. It may gather from all valid
-                steps, so if the attention is causal it has to be the last one. Cannot be had with a packing.
-                Defaults to None, which is all.
+                steps, so if the attention is causal it has to be the last one. Defaults to None, which is
+                all.
 
         Returns:
             A tensor like the inputs, or like the queries.
         """
         if queries is not None:
-            return self._gather_for_one(queries, inputs, mask, training)
+            return self._gather_for_one(queries, inputs, mask, training, packing)
         dim = inputs.shape[-1]
         projected = tf.matmul(tf.reshape(inputs, [-1, dim]), self._kernels(inputs.dtype))
         projected = tf.nn.bias_add(projected, self._biases(inputs.dtype))
         if packing is None:
             packing = dense_packing(tf.ones(tf.shape(inputs)[:2], tf.bool) if mask is None else mask)
+        packing, excluded = _seen(packing)
         query, key, value = unpack_heads(projected, packing, 3, self.num_heads)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
-        # Enough of a mask, because the steps of a row without a valid one are not read.
-        excluded = tf.where(packing.mask, 0.0, EXCLUDED)[None, :, None, :]
         if self.causal:
             excluded += tf.where(_earlier(tf.shape(packing.mask)[1]), 0.0, EXCLUDED)
         weights = tf.cast(tf.nn.softmax(scores + excluded), inputs.dtype)
@@ -120,25 +121,47 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         return tf.reshape(self.output_dense(gathered), tf.shape(inputs))
 
     def _gather_for_one(
-        self, query: tf.Tensor, inputs: tf.Tensor, mask: tf.Tensor | None, training: bool | None
+        self,
+        query: tf.Tensor,
+        inputs: tf.Tensor,
+        mask: tf.Tensor | None,
+        training: bool | None,
+        packing: Packing | None,
     ) -> tf.Tensor:
         """Attends from one step of each row, without a projection of every key and value.
 
         With `q W_k^T` in place of the keys and the gathered inputs in place of the values, the cost of a step
         of the sequence is `heads * dim` instead of `dim * dim`.
         """
-        shape, dtype = [-1, self.num_heads, self._head_dim], inputs.dtype
+        shape, dtype, dim = [-1, self.num_heads, self._head_dim], inputs.dtype, inputs.shape[-1]
         kernels = {name: self._split_kernel(name, dtype) for name in ("key", "value")}
         biases = {name: self._part(name, "bias", dtype) for name in ("key", "value")}
         query = tf.reshape(self.query_dense(query) * self._scale, shape)
         probes = tf.einsum("bhe,dhe->bhd", query, kernels["key"])
-        constant = tf.reduce_sum(query * tf.reshape(biases["key"], shape[1:]), axis=-1)
-        scores = tf.matmul(probes, inputs, transpose_b=True) + constant[:, :, None]
-        weights = masked_softmax(scores, None if mask is None else mask[:, None, :])
-        weights = self.weights_dropout(weights, training=training)
-        gathered = tf.einsum("bhd,dhe->bhe", tf.matmul(weights, inputs), kernels["value"])
-        gathered += tf.reduce_sum(weights, axis=-1, keepdims=True) * tf.reshape(biases["value"], shape[1:])
-        return self.output_dense(tf.reshape(gathered, [-1, inputs.shape[-1]]))
+        constant = tf.reduce_sum(query * tf.reshape(biases["key"], shape[1:]), axis=-1, keepdims=True)
+        if packing is None or packing.dense:
+            if packing is not None:
+                inputs, mask = unpack(inputs, packing), packing.mask
+            scores = tf.matmul(probes, inputs, transpose_b=True) + constant
+            weights = masked_softmax(scores, None if mask is None else mask[:, None, :])
+            weights = self.weights_dropout(weights, training=training)
+            gathered = tf.matmul(weights, inputs)
+        else:
+            lanes = packing.lanes
+            inputs = unpack(inputs, lanes.packing)
+            width, seats = tf.shape(inputs)[1], 2 * self.num_heads
+            probes = tf.reshape(seat_rows(probes, lanes), [-1, seats, dim])
+            scores = tf.matmul(probes, inputs, transpose_b=True)
+            scores = tf.reshape(scores, [-1, 2, self.num_heads, width]) + seat_rows(constant, lanes)
+            own = lanes.rows[:, :, None, None] == lanes.owner[:, None, None, :]
+            weights = self.weights_dropout(masked_softmax(scores, own), training=training)
+            gathered = tf.matmul(tf.reshape(weights, [-1, seats, width]), inputs)
+            gathered = unseat_rows(tf.reshape(gathered, [-1, 2, self.num_heads, dim]), lanes)
+            weights = unseat_rows(weights, lanes)
+        total = tf.reduce_sum(weights, axis=-1, keepdims=True)
+        gathered = tf.einsum("bhd,dhe->bhe", gathered, kernels["value"])
+        gathered += total * tf.reshape(biases["value"], shape[1:])
+        return self.output_dense(tf.reshape(gathered, [-1, dim]))
 
     @property
     def _head_dim(self) -> int:
@@ -176,6 +199,14 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             "initializer_range": self.initializer_range,
             "causal": self.causal,
         }
+
+
+def _seen(packing: Packing) -> tuple[Packing, tf.Tensor]:
+    """Returns where attention has the tokens, and what to add to scores for what steps must not see."""
+    if packing.dense:
+        # Enough of a mask, because the steps of a row without a valid one are not read.
+        return packing, tf.where(packing.mask, 0.0, EXCLUDED)[None, :, None, :]
+    return packing.lanes.packing, packing.lanes.excluded[None]
 
 
 def _earlier(steps: tf.Tensor) -> tf.Tensor:

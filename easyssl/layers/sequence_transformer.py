@@ -10,8 +10,7 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.functional.activations import canonical_activation
-from easyssl.functional.masking import select_position
-from easyssl.functional.packing import add_by_step, pack, packing_of, unpack
+from easyssl.functional.packing import add_by_step, pack, packing_of, take_step, unpack
 from easyssl.functional.sequences import read_out
 from easyssl.layers.building import Shape, build_sublayer, check_positive, check_rate, last_dim
 from easyssl.layers.dropout import Dropout
@@ -177,9 +176,9 @@ class SequenceTransformer(keras.layers.Layer):
             tokens = self._normed(self.blocks[-1](tokens, packing=packing, training=training))
             return read_out(unpack(tokens, packing), lengths, output)
         # One step of each row is read, so the last block encodes only that one.
-        steps = unpack(tokens, packing)
-        last = select_position(steps, lengths - 1)
-        encoded = self._normed(self.blocks[-1](steps, mask=packing.mask, queries=last, training=training))
+        last = take_step(tokens, lengths - 1, packing)
+        block = self.blocks[-1](tokens, packing=packing, queries=last, training=training)
+        encoded = self._normed(block)
         return tf.where(lengths[:, None] > 0, encoded, tf.zeros([], encoded.dtype))
 
     def _normed(self, x: tf.Tensor) -> tf.Tensor:

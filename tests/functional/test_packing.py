@@ -7,17 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from easyssl.functional import packing as module
+from easyssl.functional.heads import pack_heads, unpack_heads
 from easyssl.functional.packing import (
     add_by_step,
     dense_packing,
     in_xla,
     join_row,
     pack,
-    pack_heads,
     packing_of,
     packing_of_mask,
     unpack,
-    unpack_heads,
 )
 
 pytestmark = pytest.mark.both_keras

@@ -1,0 +1,108 @@
+"""Attention over rows of different lengths: two rows share a lane where that is cheaper than padding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from easyssl.functional.masking import EXCLUDED
+from easyssl.functional.packing import Packing, with_gradient
+
+
+@dataclass(frozen=True, eq=False)
+class Lanes:
+    """Where the tokens of a packing are in lanes.
+
+    Attributes:
+        packing: The tokens in lanes in place of rows.
+        excluded: float32 `[lanes, width, width]` to be added to scores of attention: 0 where a slot (second
+            axis) and another (third axis) belong to one row, `EXCLUDED` elsewhere.
+        rows: int32 `[lanes, 2]`, the rows in a lane; -1 where there is none.
+        seats: int32 `[batch]`, where a row is in `rows`, flattened.
+        owner: int32 `[lanes, width]`, the row that a slot belongs to; -1 where there is none.
+    """
+
+    packing: Packing
+    excluded: tf.Tensor
+    rows: tf.Tensor
+    seats: tf.Tensor
+    owner: tf.Tensor
+
+
+def lanes_of(packing: Packing) -> Lanes:
+    """Puts the tokens of rows into lanes: one row each, or the longest with the shortest and so on.
+
+    The work of attention grows with lanes times width squared; whichever is less is done. Where lengths
+    spread evenly, two rows to a lane halve it. The order of a row's tokens is kept.
+
+    Args:
+        packing: The packing of a batch; not dense.
+
+    Returns:
+        The lanes.
+
+    Example:
+        >>> from easyssl.functional.packing import packing_of
+        >>> lanes_of(packing_of(tf.constant([5, 2, 1, 3]), 5)).packing.mask.shape
+        TensorShape([2, 6])
+    """
+    lengths = tf.reduce_sum(tf.cast(packing.mask, tf.int32), axis=1)
+    rows = tf.size(lengths)
+    ordered, order = tf.math.top_k(lengths, rows)
+    half, longest = rows // 2, ordered[0]
+    shared = tf.maximum(longest, tf.reduce_max(ordered[:half] + ordered[::-1][:half]))
+    share = shared * shared < 2 * longest * longest
+    lanes = tf.where(share, rows - half, rows)
+    width = tf.maximum(tf.where(share, shared, longest), 1)
+
+    rank = tf.math.invert_permutation(order)
+    first = rank < lanes
+    lane = tf.where(first, rank, rows - 1 - rank)
+    start = tf.where(first, 0, tf.gather(ordered, lane))
+    row = tf.cast(packing.coordinates[:, 0], tf.int32)
+    # A step that was joined to padded rows stands behind the padding.
+    step = tf.minimum(tf.cast(packing.coordinates[:, 1], tf.int32), tf.gather(lengths, row) - 1)
+    slots = tf.stack([tf.gather(lane, row), tf.gather(start, row) + tf.maximum(step, 0)], axis=1)
+    found = tf.scatter_nd(
+        slots, tf.stack([row + 1, tf.range(tf.size(row))], axis=1), tf.stack([lanes, width, 2])
+    )
+    owner = found[:, :, 0] - 1
+    excluded = tf.where(owner[:, :, None] == owner[:, None, :], 0.0, EXCLUDED)
+    laid = Packing(tf.cast(slots, tf.int64), tf.cast(found[:, :, 1], tf.int64), owner >= 0, dense=False)
+    behind = tf.range(rows - 1, rows - 1 - lanes, -1)
+    second = tf.where(behind >= lanes, tf.gather(order, behind), -1)
+    seats = 2 * lane + tf.cast(~first, tf.int32)
+    return Lanes(laid, excluded, tf.stack([order[:lanes], second], axis=1), seats, owner)
+
+
+def seat_rows(values: tf.Tensor, lanes: Lanes) -> tf.Tensor:
+    """Brings what each row has to its lane.
+
+    Args:
+        values: `[batch, ...]`.
+        lanes: The lanes.
+
+    Returns:
+        `[lanes, 2, ...]`; something finite where a lane has no second row.
+    """
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return tf.gather(_flat(upstream), lanes.seats)
+
+    return with_gradient(lambda x: tf.gather(x, tf.maximum(lanes.rows, 0)), gradient)(values)
+
+
+def unseat_rows(values: tf.Tensor, lanes: Lanes) -> tf.Tensor:
+    """Undoes `seat_rows`: from `[lanes, 2, ...]` to `[batch, ...]`."""
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        given = tf.gather(upstream, tf.maximum(lanes.rows, 0))
+        there = tf.reshape(lanes.rows >= 0, [-1, 2, *[1] * (len(values.shape) - 2)])
+        return tf.where(there, given, tf.zeros([], given.dtype))
+
+    return with_gradient(lambda x: tf.gather(_flat(x), lanes.seats), gradient)(values)
+
+
+def _flat(values: tf.Tensor) -> tf.Tensor:
+    return tf.reshape(values, tf.concat([[-1], tf.shape(values)[2:]], axis=0))
