@@ -14,6 +14,7 @@ from tensorflow import keras
 from easyssl.backbone import instantiate
 from easyssl.backbone.evaluate import BlockError, Evaluation
 from easyssl.backbone.groups import GroupLookups
+from easyssl.backbone.joint_calls import joint_calls
 from easyssl.backbone.merge import concat, describe
 from easyssl.backbone.names import instance_suffixes, name_layers, resets
 from easyssl.backbone.plan import BlockPlan, GraphPlan, InputLayerPlan, LayerPlan, Plan
@@ -105,6 +106,8 @@ class Backbone(keras.layers.Layer):
         self.input_layers = [layer for made in input_layers.values() for layer in made]
         self._blocks = MappingProxyType(blocks)
         self._input_layers = MappingProxyType(input_layers)
+        self.joint_calls = joint_calls(plan, self._row_by_row)
+        """Calls of packages that are one call while training, by package."""
         self.top_mlp = self._make(plan.top_mlp, plan.top_mlp.name)[0] if plan.top_mlp is not None else None
 
     def build(self, input_shape: Any = None) -> None:
@@ -167,6 +170,10 @@ class Backbone(keras.layers.Layer):
         layers += self._input_layers.get((scope, block), [])
         weights = [w for layer in layers for w in layer.weights if "float" in str(w.dtype)]
         return sum(math.prod(int(dim) for dim in w.shape) for w in weights)
+
+    def _row_by_row(self, scope: str, block: str) -> bool:
+        layers = [layer for made in self.layers_of(scope, block) for layer in made]
+        return all(getattr(layer, "row_by_row", False) for layer in layers)
 
     @property
     def _policy(self) -> Any:

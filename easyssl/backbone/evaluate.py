@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from easyssl.backbone import instantiate
+from easyssl.backbone.joint_calls import join_rows, split_rows
 from easyssl.backbone.merge import MergeError, describe, merge_inputs
 from easyssl.backbone.plan import BlockPlan, GraphPlan, InputLayerPlan, InputPlan, LayerPlan
 
@@ -57,6 +58,7 @@ class Evaluation:
         self._training = training
         self._groups: dict[tuple[str, str], Any] = {}
         self._fused: dict[tuple[str, str], list[tf.Tensor]] = {}
+        self._joint: dict[str, list[Any]] = {}
         self.main = Frame(self._plan.main)
         self.values: dict[str, Any] = {}
         """Value of every block that was computed, by `block` or `package/block` (the last call's)."""
@@ -144,6 +146,24 @@ class Evaluation:
             raise self._blame(plan.path, f"input '{plan.name}'", e, value) from e
 
     def _call_package(self, frame: Frame, plan: InputPlan) -> Any:
+        # Without training only what is asked for is computed, so calls stay apart.
+        calls = self._backbone.joint_calls.get(plan.name, ()) if self._training else ()
+        index = next((i for i, call in enumerate(calls) if call is plan), None)
+        if index is None:
+            return self._call(plan, self._package_input(frame, plan))
+        if plan.name not in self._joint:
+            given = [self._package_input(self.main, call) for call in calls]
+            joined = join_rows(given)
+            if joined is None:
+                self._joint[plan.name] = [self._call(*each) for each in zip(calls, given, strict=True)]
+            else:
+                self._joint[plan.name] = split_rows(self._call(plan, joined), given)
+        return self._joint[plan.name][index]
+
+    def _call(self, plan: InputPlan, package_input: Any) -> Any:
+        return self._graph_output(Frame(self._plan.packages[plan.name], package_input, plan.reset_input))
+
+    def _package_input(self, frame: Frame, plan: InputPlan) -> Any:
         package_input = None
         given = plan.package_input or ""
         if plan.package_input_kind == "block":
@@ -156,8 +176,7 @@ class Evaluation:
                 package_input = plan.package_input_fn(package_input)
             except Exception as e:
                 raise self._blame(plan.path, f"package_input_fn of '{plan.name}'", e, package_input) from e
-        called = Frame(self._plan.packages[plan.name], package_input, plan.reset_input)
-        return self._graph_output(called)
+        return package_input
 
     def _input_block(self, frame: Frame, block: BlockPlan, group: str) -> Any:
         scope = frame.graph.name
