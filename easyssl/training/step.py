@@ -88,7 +88,10 @@ class TrainStep:
         Args:
             batch: Any batch; only types and shapes matter.
         """
-        self._gradients = graph_function(self._loss_and_gradients, jit_compile=self._jit_compile)
+        # XLA compiles a function of its own; without it one graph is optimised once.
+        self._gradients: Callable[[Inputs], Any] = self._loss_and_gradients
+        if self._jit_compile:
+            self._gradients = graph_function(self._loss_and_gradients, jit_compile=True)
         return graph_function(self._step, open_inputs(batch, self._signature))
 
     def _result(self, numbers: list[float]) -> StepResult:

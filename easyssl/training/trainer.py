@@ -31,7 +31,7 @@ from easyssl.training.pipeline import Batch, Prefetcher, Preparation
 from easyssl.training.placement import Placement
 from easyssl.training.replicated_step import rules_on, step_on
 from easyssl.training.saving import RunSaver
-from easyssl.training.setup import build_model, deadline, make_deterministic
+from easyssl.training.setup import build_model, deadline, leave_graphs_alone, make_deterministic
 from easyssl.training.signals import Preempted, StopSignals
 from easyssl.training.state import Best, RunState, TrainResult
 from easyssl.training.step import StepResult, TrainStep
@@ -96,6 +96,7 @@ class Trainer:
         config = self.config
         self.devices = self.find_devices()
         make_deterministic(config, self.say)
+        leave_graphs_alone()
         with self.devices.scope():
             self.model = build_model(config)
         self.variables = named_variables(self.model)

@@ -59,7 +59,7 @@ class RowOptimizer(keras.optimizers.Optimizer):
         raise NotImplementedError
 
     def step_rate(self) -> tf.Tensor:
-        """Returns the rate of this step, a scalar: the learning rate and all else that rows have in common."""
+        """Returns the rate of this step, the learning rate and what else is the same for all rows."""
         return tf.convert_to_tensor(self.learning_rate)
 
     def update_dense(
