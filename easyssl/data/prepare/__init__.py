@@ -10,6 +10,7 @@ from collections.abc import Callable
 from easyssl.data.prepare.domains import prepare_domains
 from easyssl.data.prepare.files import Prepared
 from easyssl.data.prepare.movielens import prepare_ml1m
+from easyssl.data.prepare.movielens_sequences import prepare_ml1m_sequences
 from easyssl.data.prepare.sequences import prepare_sequences
 from easyssl.data.prepare.taobao import generate_taobao
 
@@ -19,6 +20,7 @@ __all__ = [
     "generate_taobao",
     "prepare_domains",
     "prepare_ml1m",
+    "prepare_ml1m_sequences",
     "prepare_sequences",
 ]
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import pathlib
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
-from easyssl.data.prepare.files import Prepared, make_folder, quoted, reading, write_about, write_lines
+from easyssl.data.prepare.files import Prepared, make_folder, quoted, write_about, write_lines
+from easyssl.data.prepare.movielens_files import Ratings, read_dat, read_movies, read_ratings
 from easyssl.errors import DataError
 
 COLUMNS = (
@@ -30,7 +29,6 @@ COLUMNS = (
 SEPARATOR = "\t"
 STEP_SEPARATOR = "|"
 GENRE_SEPARATOR = ";"
-LIKED = 4
 
 
 def prepare_ml1m(
@@ -70,9 +68,12 @@ def prepare_ml1m(
         if value is not None and value < 1:
             raise DataError(f"ml1m: {name} is {value}; expected at least 1")
     folder = pathlib.Path(source)
-    users = {row[0]: SEPARATOR.join(row) for row in _read_dat(folder / "users.dat", 5)}
-    movies = _read_movies(folder / "movies.dat")
-    ratings = _read_ratings(folder)
+    users = {row[0]: SEPARATOR.join(row) for row in read_dat(folder / "users.dat", 5)}
+    movies = {
+        movie: (SEPARATOR.join(map(quoted, cells)), quoted(cells[-1].replace("|", GENRE_SEPARATOR)))
+        for movie, cells in read_movies(folder).items()
+    }
+    ratings = read_ratings(folder)
     table = _Table(ratings, users, movies, history)
     parts = _split(ratings.user)
     made = make_folder(out)
@@ -98,21 +99,11 @@ def prepare_ml1m(
     return prepared
 
 
-@dataclass(frozen=True)
-class _Ratings:
-    """All ratings, sorted by user and, within a user, by time."""
-
-    user: np.ndarray  # [rows]
-    movie: np.ndarray  # [rows]
-    liked: np.ndarray  # [rows] 0 or 1
-    left_out: int
-
-
 class _Table:
     """Rows as lines of text; the histories of a user are slices of one list of what the user liked."""
 
     def __init__(
-        self, ratings: _Ratings, users: dict[str, str], movies: dict[str, tuple[str, str]], history: int
+        self, ratings: Ratings, users: dict[str, str], movies: dict[str, tuple[str, str]], history: int
     ) -> None:
         self.user = ratings.user.tolist()
         self.movie = ratings.movie.tolist()
@@ -156,76 +147,3 @@ def _split(user: np.ndarray) -> np.ndarray:
     to_end = np.repeat(first + count, count) - np.arange(len(user))  # 1 for a user's last row
     held = np.repeat(count // 10, count)
     return np.where(to_end <= held, "test", np.where(to_end <= 2 * held, "valid", "train"))
-
-
-def _read_movies(path: pathlib.Path) -> dict[str, tuple[str, str]]:
-    """Returns movie id -> (its cells movie_id, title, year, genres; its genres as one step of a history)."""
-    movies = {}
-    for movie, title, genres in _read_dat(path, 3):
-        found = re.fullmatch(r"(.*?)\s*\((\d{4})\)\s*", title)
-        name, year = found.groups() if found else (title, "")
-        cells = (movie, name, year, genres)
-        movies[movie] = (SEPARATOR.join(map(quoted, cells)), quoted(genres.replace("|", GENRE_SEPARATOR)))
-    return movies
-
-
-def _read_ratings(folder: pathlib.Path) -> _Ratings:
-    published = folder / "ratings.dat"
-    if published.exists():
-        rows = [(row[0], row[1], row[3], row[2]) for row in _read_dat(published, 4)]
-        numbers = _numbers(published, rows)
-        numbers[:, 3] = numbers[:, 3] >= LIKED
-        return _sorted_by_time(numbers)
-    for name in ("interactions.csv.gz", "interactions.csv"):
-        path = folder / name
-        if path.exists():
-            return _sorted_by_time(_numbers(path, _read_interactions(path), header=1))
-    raise DataError(f"{folder}: has neither ratings.dat nor interactions.csv.gz")
-
-
-def _sorted_by_time(numbers: np.ndarray) -> _Ratings:
-    """Takes rows (user, movie, time, liked); rows of the same second keep their order in the file."""
-    known = numbers[numbers[:, 2] >= 0]
-    known = known[np.lexsort((known[:, 2], known[:, 0]))]
-    return _Ratings(known[:, 0], known[:, 1], known[:, 3], len(numbers) - len(known))
-
-
-def _read_interactions(path: pathlib.Path) -> list[tuple[str, ...]]:
-    wanted = ("user_id", "movie_id", "seq_pos", "label")
-    with reading(path, "utf-8") as text:
-        header = text.readline().rstrip("\r\n").split(",")
-        missing = [name for name in wanted if name not in header]
-        if missing:
-            raise DataError(f"{path}:1: has no column '{missing[0]}'; found {', '.join(header)}")
-        places = [header.index(name) for name in wanted]
-        rows = []
-        for line, row in enumerate(text, start=2):
-            cells = row.rstrip("\r\n").split(",")
-            if len(cells) != len(header):
-                raise DataError(f"{path}:{line}: has {len(cells)} cells; expected {len(header)}")
-            rows.append(tuple(cells[place] for place in places))
-    return rows
-
-
-def _numbers(path: pathlib.Path, rows: Sequence[tuple[str, ...]], header: int = 0) -> np.ndarray:
-    """Returns `[rows, cells]` as int64."""
-    if not rows:
-        raise DataError(f"{path}: has no rows")
-    try:
-        return np.array(rows).astype(np.int64)
-    except ValueError:
-        for line, row in enumerate(rows, start=1 + header):
-            for cell in row:
-                if not re.fullmatch(r"\s*-?\d+\s*", cell):
-                    raise DataError(f"{path}:{line}: '{cell}' is not a whole number") from None
-        raise
-
-
-def _read_dat(path: pathlib.Path, cells: int) -> Iterator[list[str]]:
-    """Yields the lines of a `::` separated file in ISO-8859-1, the encoding it is published in."""
-    with reading(path, "iso-8859-1") as text:
-        for number, line in enumerate(text, start=1):
-            row = line.rstrip("\r\n").split("::")
-            if len(row) != cells:
-                raise DataError(f"{path}:{number}: has {len(row)} cells; expected {cells}, separated by '::'")
-            yield row

@@ -72,8 +72,8 @@ def prepare_sequences(
 
     folder, ending = make_folder(out), ".tsv.gz" if compress else ".tsv"
     lines = {
-        f"sequences{ending}": _sequence_lines(sequences),
-        f"items{ending}": _item_lines(popularity, columns, tables),
+        f"sequences{ending}": sequence_lines(sequences),
+        f"items{ending}": item_lines(popularity, columns, tables),
     }
     written = {name: write_lines(folder / name, text) - 1 for name, text in lines.items()}
     counts = [len(own) for _, own in sequences]
@@ -111,15 +111,17 @@ class ItemTable:
     rows: dict[int, tuple[str, ...]]
 
 
-def _sequence_lines(sequences: list[tuple[str, list[str]]]) -> Iterator[str]:
+def sequence_lines(sequences: Sequence[tuple[str, list[str]]]) -> Iterator[str]:
+    """Yields the header and a row for each user with their items."""
     yield SEPARATOR.join(SEQUENCE_COLUMNS) + "\n"
     for user, own in sequences:
         yield f"{user}{SEPARATOR}{LIST_SEPARATOR.join(own)}{SEPARATOR}{len(own)}\n"
 
 
-def _item_lines(
+def item_lines(
     popularity: dict[int, int], columns: Sequence[str], tables: Sequence[ItemTable]
 ) -> Iterator[str]:
+    """Yields the header and a row for each item with what tables say about it."""
     yield SEPARATOR.join(map(quoted, columns)) + "\n"
     for item, count in popularity.items():
         cells = [str(item), str(count)]
