@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -73,14 +74,18 @@ def export_model(
         name: ([columns[column] for column in signature.columns], signature.function)
         for name, signature in model.signatures().items()
     }
-    with model.inference():
+    with model.inference(), tempfile.TemporaryDirectory() as arrays:
+        for name, array in model.exported_arrays().items():
+            path = pathlib.Path(arrays) / f"{name}.npy"
+            np.save(path, array)
+            assets.append(path)
         module = ServingModule(
             predict,
             needed,
             [*model.variables, *model.fixed_variables],
             resources=[transform],
             parts=parts,
-        separator=separator,
+            separator=separator,
         )
         predicted = module.serve.structured_outputs
         for i, name in enumerate(config.message.model_config.model_params.outputs):

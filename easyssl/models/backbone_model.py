@@ -187,6 +187,10 @@ class BackboneModel(keras.Model):
         """Inside of the `with` block weights stand still, so that predictions may share what needs no row."""
         yield
 
+    def exported_arrays(self) -> dict[str, np.ndarray]:
+        """Returns the arrays that stand beside an exported model as `assets.extra/<name>.npy`."""
+        return {}
+
     @property
     def fixed_variables(self) -> list[tf.Variable]:
         """What predictions inside of `inference` read beside the model's variables."""

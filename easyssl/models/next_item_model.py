@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
@@ -185,6 +186,13 @@ class NextItemModel(BackboneModel):
     def fixed_variables(self) -> list[tf.Variable]:
         """What predictions inside of `inference` read beside the model's variables."""
         return [] if self._fixed.vectors is None else [self._fixed.vectors]
+
+    def exported_arrays(self) -> dict[str, np.ndarray]:
+        """Returns the vectors and names of all items, for an index of one's own."""
+        names = self.corpus.ids
+        if names.dtype == object:
+            names = np.array([name.decode() for name in names])
+        return {"item_vectors": self.item_vectors().numpy(), "item_ids": names}
 
     @property
     def items(self) -> ItemTensors:

@@ -92,6 +92,15 @@ def test_predictions_and_the_export_list_what_evaluation_ranks(trained):
     exported = tf.saved_model.load(str(trained / "run" / "export" / "1")).signatures["serving_default"]
     served = exported(items=tf.constant(histories))["item_ids"].numpy()
     ids = model.corpus.ids
+    extra = trained / "run" / "export" / "1" / "assets.extra"
+    np.testing.assert_array_equal(np.load(extra / "item_ids.npy"), ids)
+    vectors = np.load(extra / "item_vectors.npy")
+    answer = exported(items=tf.constant(histories[:3]))
+    for user, listed_items, scores in zip(
+        *(answer[k].numpy() for k in ("user_emb", "item_ids", "scores")), strict=True
+    ):
+        places = [ids.tolist().index(item) for item in listed_items if item >= 0]
+        np.testing.assert_allclose(vectors[places] @ user, scores[: len(places)], rtol=1e-4)
     compared = 0
     for place, history in enumerate(histories):
         assert [int(item) for item in listed[place]] == served[place].tolist()
