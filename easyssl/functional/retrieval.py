@@ -124,8 +124,10 @@ def rank_items(
         def as_good(goal: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(tf.cast(~(found < goal[:, None]), tf.int32), axis=1)
 
-        counts = tf.map_fn(as_good, tf.transpose(goals), fn_output_signature=tf.int32, parallel_iterations=1)
-        counts = tf.reshape(tf.transpose(counts), tf.shape(targets))
+        counts = tf.zeros_like(targets)
+        if targets.shape[1] != 0:  # a map over nothing does not know the number of rows
+            each = tf.map_fn(as_good, tf.transpose(goals), fn_output_signature=tf.int32, parallel_iterations=1)
+            counts = tf.reshape(tf.transpose(each), tf.shape(targets))
         new_scores, new_ids = _best(found, k)
         new_ids = tf.where(new_scores == _NEVER, -1, new_ids + first)
         # Earlier items stand first, and so come first among equals.
