@@ -11,7 +11,7 @@ from command_lines import parse_command
 from easyssl.config import load_config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PAGES = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 PROGRAMS = {"easyssl", "python", "python3", "pip", "sh", "docker", "curl", "."}
 # Folders whose content is in the repository; what `easyssl data` makes is not.
 KEPT = re.compile(r"(benchmarks|docs|easyssl|protos|samples(?!/data/)|tests)/[\w./-]*\w$")
