@@ -141,7 +141,7 @@ def write_vectors(path: str, ids: Sequence[str], vectors: np.ndarray) -> None:
                 if ending == ".npy":
                     np.save(file, vectors)
                 else:
-                    np.savez(file, **{_IDS: np.array(ids, np.str_), _VECTORS: vectors})
+                    np.savez(file, ids=np.array(ids, np.str_), vectors=vectors)
         if ending == ".npy":
             # First, so that vectors never stand beside ids of others for long.
             pathlib.Path(_ids_file(path)).write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")

@@ -126,7 +126,9 @@ def rank_items(
 
         counts = tf.zeros_like(targets)
         if targets.shape[1] != 0:  # a map over nothing does not know the number of rows
-            each = tf.map_fn(as_good, tf.transpose(goals), fn_output_signature=tf.int32, parallel_iterations=1)
+            each = tf.map_fn(
+                as_good, tf.transpose(goals), fn_output_signature=tf.int32, parallel_iterations=1
+            )
             counts = tf.reshape(tf.transpose(each), tf.shape(targets))
         new_scores, new_ids = _best(found, k)
         new_ids = tf.where(new_scores == _NEVER, -1, new_ids + first)
