@@ -59,7 +59,8 @@ _FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sigmoid": tf.nn.sigmoid,
     "softmax": _softmax,
 }
-# Dotted names that mean the same as the plain ones. `tf.nn.gelu` does not: it is the exact form.
+# Dotted names that mean the same as the plain ones. `tf.nn.gelu` does not: it is the exact form. It and other
+# functions that expressions of configs may call are parsed.
 _DOTTED = {f"tf.nn.{name}": name for name in _FUNCTIONS if name not in ("linear", "gelu", "prelu")}
 _DOTTED |= {"tf.sigmoid": "sigmoid", "tf.tanh": "tanh"}
 
@@ -73,23 +74,39 @@ def canonical_activation(name: str | None) -> str:
     """Returns the plain lower-case name of an activation.
 
     Args:
-        name: Any spelling; `None` and "" mean "linear", and `tf.nn.relu` means "relu".
+        name: Any spelling; `None` and "" mean "linear", and `tf.nn.relu` means "relu". Or a function of the
+            expression language of configs, such as `tf.nn.softplus` or `lambda x: x * tf.sigmoid(2.0 * x)`.
 
     Returns:
-        One of `activation_names()`.
+        One of `activation_names()`, or the text of the function.
 
     Raises:
-        ValueError: For an unknown name, with the nearest valid one.
+        ValueError: For an unknown name, with the nearest valid one, and for a function that is not in the
+            language.
 
     Example:
         >>> canonical_activation("ReLU"), canonical_activation(""), canonical_activation("tf.nn.relu")
         ('relu', 'linear', 'relu')
+        >>> canonical_activation("tf.nn.softplus")
+        'tf.nn.softplus'
     """
-    plain = (name or "linear").strip().lower()
-    plain = _DOTTED.get(plain, plain)
-    if plain not in activation_names():
+    text = (name or "linear").strip()
+    plain = _DOTTED.get(text.lower(), text.lower())
+    if plain in activation_names():
+        return plain
+    if not text.startswith(("tf.", "lambda ")):
         raise ValueError(f"unknown activation '{name}'{nearest(plain, activation_names())}")
-    return plain
+    _parsed(text)
+    return text
+
+
+def _parsed(text: str) -> Callable[[tf.Tensor], tf.Tensor]:
+    from easyssl.config.expressions import ExpressionError, parse_expression
+
+    try:
+        return parse_expression(text if text.startswith("lambda") else f"lambda x: {text}(x)", ["x"])
+    except ExpressionError as error:
+        raise ValueError(f"unknown activation '{text}': {error.reason}") from None
 
 
 def activation(name: str | None) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -99,7 +116,8 @@ def activation(name: str | None) -> Callable[[tf.Tensor], tf.Tensor]:
     over the last axis (EasyRec silently takes that name for "linear").
 
     Args:
-        name: The activation's name, in upper or lower case; `None` and "" mean "linear".
+        name: The activation's name, in upper or lower case; `None` and "" mean "linear". Or a function, see
+            `canonical_activation`.
 
     Returns:
         A function from tensor to tensor.
@@ -115,4 +133,4 @@ def activation(name: str | None) -> Callable[[tf.Tensor], tf.Tensor]:
     plain = canonical_activation(name)
     if plain == "dice":
         raise ValueError("'dice' has weights: use the layer easyssl.layers.Dice")
-    return _FUNCTIONS[plain]
+    return _FUNCTIONS[plain] if plain in _FUNCTIONS else _parsed(plain)

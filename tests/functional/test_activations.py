@@ -33,6 +33,9 @@ REFERENCES = {
     "softmax": np.exp(X) / np.exp(X).sum(),
     "tf.nn.relu": np.maximum(X, 0),
     "Swish": X * sigmoid(X),
+    "tf.nn.softplus": np.log1p(np.exp(X)),
+    "tf.nn.gelu": X / 2 * np.array([1 + math.erf(x / math.sqrt(2)) for x in X]),  # not the tanh form
+    "lambda v: tf.maximum(v, 0.5 * v)": np.where(X > 0, X, X / 2),
 }
 
 
@@ -48,11 +51,14 @@ def test_all_names_are_tested():
 def test_unknown_names_get_the_nearest():
     with pytest.raises(ValueError, match="unknown activation 'gleu'; did you mean 'gelu'"):
         activation("gleu")
-    with pytest.raises(ValueError, match=r"unknown activation 'tf\.nn\.gelu'"):
-        activation("tf.nn.gelu")  # the exact form, which "gelu" is not
+    with pytest.raises(ValueError, match=r"unknown activation 'tf\.nn\.softplu'.*did you mean 'tf\.nn\.softplus'"):
+        activation("tf.nn.softplu")
+    with pytest.raises(ValueError, match="unknown activation 'lambda x: open"):
+        activation("lambda x: open(x)")
     with pytest.raises(ValueError, match="Dice"):
         activation("dice")
     assert canonical_activation("DICE") == "dice"
+    assert canonical_activation(" tf.nn.gelu") == "tf.nn.gelu"
 
 
 @pytest.mark.parametrize("name", [name for name in activation_names() if name != "dice"])
