@@ -6,6 +6,7 @@ import argparse
 
 from easyssl.cli.arguments import natural, one_of, positive
 from easyssl.data.prepare import GENERATORS
+from easyssl.errors import UsageError
 
 SUMMARY = "draw rows at random from a known model of clicks"
 DESCRIPTION = """\
@@ -16,7 +17,8 @@ The same arguments give the same files.
 EPILOG = """\
 examples:
   easyssl data generate taobao --out samples/data/taobao
-  easyssl data generate taobao --out /tmp/small --rows 1000 --test-rows 200 --seed 7
+  easyssl data generate criteo --out samples/data/criteo --tfrecord
+  easyssl data generate movielens --out /tmp/small --rows 1000 --test-rows 200 --seed 7
 """
 
 
@@ -29,11 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=positive, metavar="N", help="rows to train on")
     parser.add_argument("--test-rows", type=positive, metavar="N", help="rows to test with")
     parser.add_argument("--seed", type=natural, metavar="N", help="start of the random stream")
+    parser.add_argument("--tfrecord", action="store_true", help="criteo: write TFRecord files, too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     given = {name: getattr(args, name) for name in ("rows", "test_rows", "seed")}
     options = {name: value for name, value in given.items() if value is not None}
+    if args.tfrecord:
+        if args.name != "criteo":
+            raise UsageError(f"easyssl data generate: --tfrecord goes with criteo; {args.name} has text files only")
+        options["tfrecord"] = True
     print("\n".join(GENERATORS[args.name](args.out, **options).lines()))
     return 0

@@ -135,7 +135,7 @@ FLAGS = {
     "predict": {"--allow-config-change", "--checkpoint", "--input", "--output", "--prefix"},
     "export": {"--allow-config-change", "--best", "--checkpoint", "--input", "--output"},
     "data": set(),
-    "data generate": {"--out", "--rows", "--seed", "--test-rows"},
+    "data generate": {"--out", "--rows", "--seed", "--test-rows", "--tfrecord"},
     "data ml-1m": {"--history", "--out", "--rows", "--seed", "--source", "--test-rows"},
     "data sequences": {"--held-out", "--items", "--out", "--plain", "--source"},
     "data mutual-information": {"--distinct", "--group", "--input", "--normalized", "--output", "--plot", "--rows"},

@@ -66,6 +66,19 @@ def write_lines(path: pathlib.Path, lines: Iterable[str]) -> int:
     return count
 
 
+def write_bytes(path: pathlib.Path, pieces: Iterable[bytes]) -> None:
+    """Writes a file piece by piece, which appears only once it is complete.
+
+    Raises:
+        DataError: If the file cannot be written.
+    """
+    try:
+        with _replacing(path) as raw:
+            raw.writelines(pieces)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
 def write_about(prepared: Prepared) -> None:
     """Writes `about.json` beside the data.
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from easyssl.data.prepare.draws import choose, intercept, sigmoid
 from easyssl.data.prepare.files import Prepared, make_folder, write_about, write_lines
+from easyssl.data.prepare.generated import check_options, known_facts
 from easyssl.data.prepare.shop import (
     LONGEST_STREAM,
     TOPICS,
@@ -29,8 +30,6 @@ from easyssl.data.prepare.shop import (
     make_catalogue,
     make_users,
 )
-from easyssl.errors import DataError
-from easyssl.metrics import AUC
 
 COLUMNS = (
     "clk",
@@ -82,12 +81,7 @@ def generate_taobao(
     Raises:
         DataError: If a number of rows is below 1 or the folder cannot be written.
     """
-    test_rows = max(1, rows // 5) if test_rows is None else test_rows
-    for name, value in (("rows", rows), ("test_rows", test_rows)):
-        if value < 1:
-            raise DataError(f"taobao: {name} is {value}; expected at least 1")
-    if seed < 0:
-        raise DataError(f"taobao: seed is {seed}; expected 0 or more")
+    test_rows = check_options("taobao", rows, test_rows, seed)
     folder = make_folder(out)
     total = rows + test_rows
     table = simulate(total, seed)
@@ -96,18 +90,8 @@ def generate_taobao(
         "test.csv": write_lines(folder / "test.csv", table.lines(rows, total)),
         "items.tsv": write_lines(folder / "items.tsv", table.items(rows)) - 1,
     }
-    best = AUC()
-    best.update(table.click[rows:], {"probs": table.probability[rows:]})
-    prepared = Prepared(
-        folder,
-        written,
-        {
-            "seed": seed,
-            "click_rate": round(float(table.click.mean()), 6),
-            "best_reachable_auc": round(best.result(), 6),
-            "columns": list(COLUMNS),
-        },
-    )
+    facts = known_facts(table.click, table.probability, slice(rows, total), seed, COLUMNS)
+    prepared = Prepared(folder, written, facts)
     write_about(prepared)
     return prepared
 
