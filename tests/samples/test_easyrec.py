@@ -1,0 +1,94 @@
+"""The configs after EasyRec's samples train, evaluate and export on generated rows of the form of their data."""
+
+import json
+import math
+import pathlib
+
+import pytest
+
+from easyssl.cli.main import main
+from easyssl.config import load_config
+from easyssl.data.prepare import GENERATORS, avazu, criteo, movies, taobao
+
+SAMPLES = pathlib.Path(__file__).resolve().parents[2] / "samples" / "easyrec"
+COLUMNS = {
+    "avazu": avazu.COLUMNS,
+    "criteo": criteo.COLUMNS,
+    "movielens": movies.COLUMNS,
+    "taobao": taobao.COLUMNS,
+}
+# One of each data set runs every time, the others with the slow tests.
+FAST = (
+    "wide_and_deep_backbone_on_avazu",
+    "deepfm_on_criteo_with_autodis",
+    "contrastive_learning_on_movielens",
+    "cdn_on_taobao",
+)
+# What is evaluated, where it is not the AUC of one label.
+METRICS = {
+    "dssm_on_taobao_backbone": {"recall@"},
+    "dssm_senet_on_taobao_backbone": {"recall@"},
+    "parallel_dssm_on_taobao_backbone": {"recall@"},
+}
+
+
+def data_of(name):
+    """Returns the data set that a config is named after."""
+    (data,) = {word for word in name.split("_") if word in GENERATORS}
+    return data
+
+
+NAMES = sorted(path.stem for path in SAMPLES.glob("*.config"))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder with 300 rows of each data set, made when a config asks for them."""
+    folder = tmp_path_factory.mktemp("easyrec")
+
+    def with_data(data):
+        if not (folder / "data" / data).exists():
+            options = {"tfrecord": True} if data == "criteo" else {}
+            GENERATORS[data](folder / "data" / data, rows=300, test_rows=100, **options)
+        return folder
+
+    return with_data
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_reads_columns_that_there_are(name):
+    config = load_config(str(SAMPLES / f"{name}.config")).message.data_config
+    names, columns = [field.input_name for field in config.input_fields], COLUMNS[data_of(name)]
+    if config.with_header:
+        assert set(names) <= set(columns)
+    else:
+        assert names == list(columns)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_config_converts_without_a_field_that_would_change_results(name, capfd):
+    assert main(["convert", str(SAMPLES / f"{name}.config"), "--brief"]) == 0
+    assert "warning" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
+def test_a_config_trains_evaluates_and_exports(name, root, tmp_path, capfd):
+    settings = {
+        "model_dir": tmp_path,
+        "data_config.batch_size": 64,
+        "train_config.num_steps": 2,
+        "train_config.log_step_count_steps": 1,
+    }
+    words = ["train", str(SAMPLES / f"{name}.config"), "--data-root", str(root(data_of(name)))]
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    assert main(words) == 0
+    records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [record["losses"] for record in records if record["kind"] == "train"]
+    assert len(losses) == 2 and all(math.isfinite(value) for step in losses for value in step.values())
+    (found,) = [record["metrics"] for record in records if record["kind"] == "eval"]
+    for metric in METRICS.get(name, {"auc"}):
+        assert any(key.startswith(metric) for key in found), found
+    # The export at the end of training is compared with the model before it is there.
+    assert (tmp_path / "export" / "1" / "saved_model.pb").exists()
