@@ -135,6 +135,7 @@ FLAGS = {
     "predict": {"--allow-config-change", "--checkpoint", "--input", "--output", "--prefix"},
     "export": {"--allow-config-change", "--best", "--checkpoint", "--input", "--output"},
     "data": set(),
+    "embed-text": {"--column", "--encoder", "--id", "--out", "--seed", "--word-drop"},
     "data generate": {"--out", "--rows", "--seed", "--test-rows", "--tfrecord"},
     "data ml-1m": {"--history", "--out", "--rows", "--seed", "--source", "--test-rows"},
     "data sequences": {"--held-out", "--items", "--out", "--plain", "--source"},
@@ -155,7 +156,7 @@ def test_flags_are_these():
         parser = Parser(name, "")
         command.add_arguments(parser)
         found[name] = set(re.findall(r"--[a-z-]+", parser.format_usage())) - {"--help"}
-    alone = ("data", "data generate", "data ml-1m", "data sequences", "layers")
+    alone = ("data", "data generate", "data ml-1m", "data sequences", "embed-text", "layers")
     assert found == {name: flags | (set() if name in alone else OF_ALL) for name, flags in FLAGS.items()}
 
 
