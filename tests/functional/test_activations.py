@@ -51,7 +51,9 @@ def test_all_names_are_tested():
 def test_unknown_names_get_the_nearest():
     with pytest.raises(ValueError, match="unknown activation 'gleu'; did you mean 'gelu'"):
         activation("gleu")
-    with pytest.raises(ValueError, match=r"unknown activation 'tf\.nn\.softplu'.*did you mean 'tf\.nn\.softplus'"):
+    with pytest.raises(
+        ValueError, match=r"unknown activation 'tf\.nn\.softplu'.*did you mean 'tf\.nn\.softplus'"
+    ):
         activation("tf.nn.softplu")
     with pytest.raises(ValueError, match="unknown activation 'lambda x: open"):
         activation("lambda x: open(x)")
