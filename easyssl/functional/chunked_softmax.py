@@ -6,7 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
-CHUNK_ENTRIES = 1 << 21
+CHUNK_ENTRIES = 6 << 20
+# exp() of logits up to that far from 0 can be added up as they are.
+_SMALL = 60.0
 
 
 def softmax_loss_sum(
@@ -32,7 +34,7 @@ def softmax_loss_sum(
         candidates: float32 `[candidates, dim]`; its gradient is dense.
         labels: int32 `[tokens]`, the candidate of each token.
         weights: float32 `[tokens]`; no gradient flows.
-        chunk_entries: How many logits to hold at once; at least those of one token are. Defaults to 2097152.
+        chunk_entries: How many logits to hold at once; at least those of one token are. Defaults to 6291456.
 
     Returns:
         float32 scalar, not negative.
@@ -109,18 +111,26 @@ def _loss_and_gradients(
     rows = max(1, chunk_entries // max(1, width)) if isinstance(width, int) else None
     rows = tf.maximum(1, chunk_entries // tf.maximum(1, width)) if rows is None else rows
     count, size = balanced(tokens, rows)
+    longest = tf.reduce_max(tf.norm(candidates, axis=1))
+    with_one = tf.concat([candidates, tf.ones_like(candidates[:, :1])], axis=1)
     in_chunks = [chunks_of(values, count, size) for values in (states, labels, weights)]
 
     def step(i: tf.Tensor, total: tf.Tensor, by_candidate: tf.Tensor, by_state: tf.TensorArray) -> tuple:
         state, label, weight = (values[i] for values in in_chunks)
         logits = tf.matmul(state, candidates, transpose_b=True)
-        largest = tf.reduce_max(logits, axis=1, keepdims=True)
-        # Not divided by their sum yet: that is cheaper after the products below, which are narrower.
-        exponentials = tf.exp(logits - largest)
-        normalizer = tf.reduce_sum(exponentials, axis=1, keepdims=True)
+        # Passes over the logits are what costs time besides the products. So the largest ones are looked for
+        # only if they may be large, the sum is one more column of a product, and the division by it comes
+        # after the products, which are narrower.
+        largest, exponentials = tf.cond(
+            tf.reduce_max(tf.norm(state, axis=1)) * longest < _SMALL,
+            lambda: (tf.zeros_like(logits[:, :1]), tf.exp(logits)),
+            lambda: _shifted(logits),
+        )
+        summed = tf.matmul(exponentials, with_one)
+        pull, normalizer = summed[:, :-1], summed[:, -1:]
         own = tf.gather(logits, label, batch_dims=1)
         losses = tf.math.log(normalizer[:, 0]) + (largest[:, 0] - own)
-        pull = tf.matmul(exponentials, candidates) / normalizer - tf.gather(candidates, label)
+        pull = pull / normalizer - tf.gather(candidates, label)
         by_state = by_state.write(i, pull * weight[:, None])
         scaled = state * (weight[:, None] / normalizer)
         # This way round, the large factor is read along its rows.
@@ -139,5 +149,13 @@ def _loss_and_gradients(
         parallel_iterations=1,  # more would hold as many chunks
     )
     by_state = tf.reshape(by_state.stack(), [-1, size_of(states, 1)])[:tokens]
-    by_candidate = tf.transpose(by_candidate) - tf.math.unsorted_segment_sum(states * weights[:, None], labels, width)
+    by_candidate = tf.transpose(by_candidate) - tf.math.unsorted_segment_sum(
+        states * weights[:, None], labels, width
+    )
     return total, by_state, by_candidate
+
+
+def _shifted(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the largest logit of each token, and the exponentials of what the others are below it."""
+    largest = tf.reduce_max(logits, axis=1, keepdims=True)
+    return largest, tf.exp(logits - largest)

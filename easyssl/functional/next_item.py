@@ -48,7 +48,7 @@ def full_softmax(
         bias: `[items]`, added to each item's logit. One of -1e30 takes an item, such as padding, out of the
             candidates. Defaults to None.
         weights: `[tokens]`. Defaults to None.
-        chunk_entries: How many logits to hold at once. Defaults to 2097152.
+        chunk_entries: How many logits to hold at once. Defaults to 6291456.
 
     Returns:
         float32 scalar.

@@ -311,4 +311,4 @@ def test_arguments_are_checked(call, message):
 def test_examples_run():
     for module in (next_item, chunked_softmax):
         assert doctest.testmod(module).failed == 0
-    assert CHUNK_ENTRIES == 2097152  # as docstrings say
+    assert CHUNK_ENTRIES == 6291456  # as docstrings say
