@@ -12,11 +12,13 @@ from easyssl.data import from_config
 from easyssl.data.dataset import Dataset
 from easyssl.data.features.names import expand_name
 from easyssl.data.features.spec import FeatureSpec, build_feature_specs, column_types
+from easyssl.data.item_corpus import PLACE, corpus_columns, read_corpus
 from easyssl.errors import nearest
 from easyssl.functional.mutual_information import MutualInformation
 
 if TYPE_CHECKING:
     from easyssl.config import Config
+    from easyssl.data.transform import FeatureTransform
 
 # A row does not depend on its batch, so batches are as large as is good for counting.
 _BATCH_SIZE = 8192
@@ -81,7 +83,8 @@ def group_information(
     """Measures the mutual information between the features of a group, in one pass over the rows.
 
     Features are what the model gets: ids after hashing or a vocabulary. Tags, and the steps of a sequence,
-    are several values of a row; weights of tags do not count.
+    are several values of a row; weights of tags do not count. The rows of a group whose features read
+    columns of `data_config.item_corpus` are the items of the corpus.
 
     Args:
         config: The config.
@@ -99,30 +102,21 @@ def group_information(
     Example:
         >>> group_information(config, "item").matrix  # doctest: +SKIP
     """
-    from easyssl.training.pipeline import Preparation
-
     specs = build_feature_specs(config)
     group, names = _members(config, group, specs)
     transform = _transform(config, specs, [*names, *([distinct] if distinct is not None else [])])
     if distinct is not None and specs[distinct].kind != "id":
         reason = f"'{distinct}' is not one id a row, so it tells no rows apart"
         raise config.error(specs[distinct].path, reason)
-    from_config.check_supported(config)
-    columns = from_config.columns_from_config(config, "predict", transform.columns)
-    dataset = Dataset(
-        from_config.make_reader(config, columns, select=list(transform.columns)),
-        from_config.input_files(config, "train", files),
-        _BATCH_SIZE,
-        bad_rows=from_config.bad_rows_from_config(config),
-    )
-    prepare = Preparation(transform, None, dataset.bad_rows)
+    if set(transform.columns) <= corpus_columns(config).keys():
+        if files is not None:
+            raise config.error(PLACE, f"group '{group}' reads this file; no other one can be given")
+        batches = iter([_items(config, transform, rows)])
+    else:
+        batches = _batches(config, transform, files, rows)
     counts = MutualInformation(len(names))
     seen = np.empty(0, np.int64)
-    for raw in _first_rows(dataset, rows):
-        batch = prepare(raw)
-        if not batch.rows:
-            continue
-        features = batch.features
+    for features in batches:
         fields = [_values(features[name].numpy()) for name in names]
         if distinct is not None:
             ids, first = np.unique(features[distinct].numpy(), return_index=True)
@@ -155,7 +149,7 @@ def _members(config: Config, group: str | None, specs: Mapping[str, FeatureSpec]
     return group, sorted(members, key=lambda name: specs[name].is_sequence)
 
 
-def _transform(config: Config, specs: Mapping[str, FeatureSpec], names: Sequence[str]) -> Any:
+def _transform(config: Config, specs: Mapping[str, FeatureSpec], names: Sequence[str]) -> FeatureTransform:
     from easyssl.data.transform import FeatureTransform
 
     for name in names:
@@ -163,6 +157,33 @@ def _transform(config: Config, specs: Mapping[str, FeatureSpec], names: Sequence
             raise config.error("feature_config", f"no feature is called '{name}'{nearest(name, specs)}")
     wanted = {name: dataclasses.replace(specs[name], used=True) for name in dict.fromkeys(names)}
     return FeatureTransform(wanted, column_types(config))
+
+
+def _batches(
+    config: Config, transform: FeatureTransform, files: str | Sequence[str] | None, rows: int | None
+) -> Iterator[Mapping[str, Any]]:
+    """Yields the features of the rows of files."""
+    from easyssl.training.pipeline import Preparation
+
+    from_config.check_supported(config)
+    columns = from_config.columns_from_config(config, "predict", transform.columns)
+    dataset = Dataset(
+        from_config.make_reader(config, columns, select=list(transform.columns)),
+        from_config.input_files(config, "train", files),
+        _BATCH_SIZE,
+        bad_rows=from_config.bad_rows_from_config(config),
+    )
+    prepare = Preparation(transform, None, dataset.bad_rows)
+    for raw in _first_rows(dataset, rows):
+        batch = prepare(raw)
+        if batch.rows:
+            yield batch.features
+
+
+def _items(config: Config, transform: FeatureTransform, rows: int | None) -> Mapping[str, Any]:
+    """Returns the features of the items of the corpus."""
+    columns = read_corpus(config).columns
+    return transform({name: columns[name][:rows] for name in transform.columns})
 
 
 def _first_rows(dataset: Dataset, rows: int | None) -> Iterator[Any]:

@@ -112,3 +112,29 @@ def test_what_cannot_be_measured_is_said_in_one_line(tmp_path, group, options, m
     with pytest.raises(ConfigError, match=message) as caught:
         group_information(config, group, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_group_of_items_is_measured_on_the_corpus(tmp_path):
+    rng = np.random.default_rng(1)
+    kinds, years = rng.integers(3, size=ROWS), rng.integers(4, size=ROWS)
+    lines = [
+        "id\tkind\tyear",
+        *(f"{i}\t{'abc'[k]}\t{y}" for i, (k, y) in enumerate(zip(kinds, years, strict=True))),
+    ]
+    (tmp_path / "items.tsv").write_text("\n".join(lines) + "\n")
+    corpus = """item_corpus { input_path: "items.tsv" item_id: "id"
+      input_fields { input_name: "id" input_type: INT64 }
+      input_fields { input_name: "kind" input_type: STRING }
+      input_fields { input_name: "year" input_type: STRING } }"""
+    features = """feature_config {
+      features { input_names: "kind" feature_type: IdFeature vocab_list: ["a", "b", "c"] embedding_dim: 4 }
+      features { input_names: "year" feature_type: SequenceFeature num_buckets: 9 embedding_dim: 4 sequence_combiner { attention {} } }"""
+    text = CONFIG.replace("BAD", corpus).replace("feature_config {", features)
+    text += 'model_config { feature_groups { group_name: "items" feature_names: ["year", "kind"] } }'
+    config = parse_config(text, str(tmp_path / "my.config"))
+    found = group_information(config, "items")
+    assert (found.features, found.rows) == (("kind", "year"), ROWS)
+    assert found.matrix[0, 1] == pytest.approx(mutual_info_score(kinds, years))
+    assert group_information(config, "items", rows=10).rows == 10
+    with pytest.raises(ConfigError, match="item_corpus: group 'items' reads this file"):
+        group_information(config, "items", files="other.csv")
