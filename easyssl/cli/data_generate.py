@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
     options = {name: value for name, value in given.items() if value is not None}
     if args.tfrecord:
         if args.name != "criteo":
-            raise UsageError(f"easyssl data generate: --tfrecord goes with criteo; {args.name} has text files only")
+            raise UsageError(
+                f"easyssl data generate: --tfrecord goes with criteo; {args.name} has text files only"
+            )
         options["tfrecord"] = True
     print("\n".join(GENERATORS[args.name](args.out, **options).lines()))
     return 0

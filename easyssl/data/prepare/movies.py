@@ -134,9 +134,9 @@ def simulate(rows: int, seed: int = 2020) -> Ratings:
         own, new = seen[user[row]][-HISTORY:], movie[row]
         logit = fixed[row]
         if own:
-            # How much of what was liked goes with the movie, against a third, which is usual.
+            # How much of what was liked goes with the movie, against what is usual.
             share = (shown[own] @ (movies.genres[new] > 0)).mean()
-            logit += 2.0 * (share - 0.33)
+            logit += 2.0 * (share - 0.2)
             history["hist_movie_id"][row] = STEP_SEPARATOR.join(movies.text["movie_id"][own].tolist())
             history["hist_genres"][row] = STEP_SEPARATOR.join(movies.text["hist_genres"][own].tolist())
         probability[row] = sigmoid(logit)
