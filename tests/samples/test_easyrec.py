@@ -92,3 +92,24 @@ def test_a_config_trains_evaluates_and_exports(name, root, tmp_path, capfd):
         assert any(key.startswith(metric) for key in found), found
     # The export at the end of training is compared with the model before it is there.
     assert (tmp_path / "export" / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.slow
+def test_real_rows_of_criteo_are_read_by_the_same_config(real_data, tmp_path, capfd):
+    """The small file of real rows has a header line and commas; the published one has neither."""
+    rows = real_data("ctr_small_samples/criteo_sample_200.csv")
+    settings = {
+        "train_input_path": rows,
+        "eval_input_path": rows,
+        "model_dir": tmp_path,
+        "data_config.separator": ",",
+        "data_config.with_header": "true",
+        "data_config.batch_size": 64,
+        "train_config.num_steps": 2,
+        "export_config.exporter_type": "none",
+    }
+    words = ["train", str(SAMPLES / "dlrm_standard_on_criteo.config")]
+    words += [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+    assert main(words) == 0
+    last = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert 0 <= last["metrics"]["auc"] <= 1

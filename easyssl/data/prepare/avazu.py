@@ -108,7 +108,7 @@ def simulate(rows: int, seed: int = 2020) -> Displays:
         The rows, with the probability of each click.
     """
     rng = np.random.default_rng(seed)
-    columns = {"id": distinct(rng, rows, 1 << 63).astype(np.uint64)}
+    columns: dict[str, np.ndarray] = {"id": distinct(rng, rows, 1 << 63).astype(np.uint64)}
     in_app = rng.random(rows) < 0.4
     pages = {"site": _pages(rng, rows, 1500), "app": _pages(rng, rows, 800)}
     hour = np.sort(rng.integers(0, 24 * DAYS, rows))

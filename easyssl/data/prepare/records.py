@@ -45,7 +45,7 @@ def write_records(path: pathlib.Path, rows: Iterable[Row]) -> int:
 def framed(records: Sequence[bytes]) -> bytes:
     """Returns records as they stand in a TFRecord file: each its length, a checksum, the data, a checksum."""
     lengths = [len(record).to_bytes(8, "little") for record in records]
-    parts = []
+    parts: list[bytes] = []
     for pair in zip(lengths, _checksums(lengths), records, _checksums(records), strict=True):
         parts += pair
     return b"".join(parts)
