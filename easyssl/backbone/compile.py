@@ -68,8 +68,9 @@ class Backbone(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.plan = plan
-        self.blames = False
-        """Whether errors name the block they come from; set while a config is being checked."""
+        self.checking = False
+        """Whether a config is being checked, in a graph that is not run: errors name the block they come
+        from, and of features that are alike only one is looked up."""
         self.blamed: BlockError | None = None
         """The innermost block that failed. Kept here because Keras wraps what leaves a layer's `call`."""
         self.block_shapes: Mapping[str, str] = MappingProxyType({})
@@ -138,7 +139,7 @@ class Backbone(keras.layers.Layer):
             report_loss(
                 self, "embedding_regularization_loss", tf.add_n(squares) / 2, weight=self._embedding_l2
             )
-        if self.blames:
+        if self.checking:
             shapes = {name: describe(value) for name, value in run.values.items()}
             self.block_shapes = MappingProxyType(shapes)
         if return_blocks is None:

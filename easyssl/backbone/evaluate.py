@@ -191,7 +191,7 @@ class Evaluation:
             key = (scope, group)
             if key not in self._groups:
                 self._groups[key] = self._backbone.lookups.look_up(
-                    scope, group, self._features, self._training
+                    scope, group, self._features, self._training, self._backbone.checking
                 )
             layer = self._backbone.input_layer_of(scope, block, frame.reset_input)
             return layer(self._groups[key], training=self._training)
@@ -206,7 +206,7 @@ class Evaluation:
 
     def _blame(self, path: str, what: str, error: Exception, value: Any) -> Exception:
         """Says which part of the config an error belongs to; an error that says so already stays as it is."""
-        if not self._backbone.blames:
+        if not self._backbone.checking:
             return error
         received = "" if value is None else f"; its input is {describe(value)}"
         return self._backbone.blame(path, f"{what} fails: {instantiate.first_line(error)}{received}")

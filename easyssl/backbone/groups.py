@@ -94,12 +94,17 @@ class GroupLookups(keras.layers.Layer):
         self._members = {name: group.features for name, group in plan.groups.items()}
 
     def look_up(
-        self, scope: str, group: str, features: Mapping[str, tf.Tensor], training: bool = False
+        self,
+        scope: str,
+        group: str,
+        features: Mapping[str, tf.Tensor],
+        training: bool = False,
+        only_shapes: bool = False,
     ) -> GroupOutput:
-        """Returns the looked-up features of a group, as the graph `scope` reads it."""
+        """Returns the looked-up features of a group, as the graph `scope` reads it; see `FeatureGroup`."""
         features = features.get(own_rows(group), features)
         key = f"{scope}/{group}" if scope else group
-        output = self.groups[key](features, training=training)
+        output = self.groups[key](features, training=training, only_shapes=only_shapes)
         if key not in self.dropouts:
             return output
         parts = (output.plain, output.pooled, output.attended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from easyssl.data.features.sequence import SequenceTransform
 from easyssl.data.features.spec import FeatureSpec, build_feature_specs, column_types
 from easyssl.data.features.tag import TagTransform
 from easyssl.data.features.text import LengthBuckets
+from easyssl.data.features.types import Buckets
 
 if TYPE_CHECKING:
     from easyssl.config import Config
@@ -143,8 +145,27 @@ class FeatureTransform(tf.Module):
         return self._compiled.function
 
     def output_signature(self) -> dict[str, tf.TensorSpec]:
-        """Returns the `tf.TensorSpec` of every output; the batch and the length of sequences are open."""
-        return self.compiled().get_concrete_function().structured_outputs
+        """Returns the `tf.TensorSpec` of every output; the batch and the length of sequences are open.
+
+        Of features that are alike only the first is traced.
+        """
+        found: dict[str, tf.TensorSpec] = {}
+        known: dict[Any, dict[str, tf.TensorSpec]] = {}
+        with tf.__internal__.FuncGraph("signature").as_default():
+            for feature in self.features:
+                spec = feature.spec
+                kind = (_kind(spec), *(self.columns[name] for name in spec.inputs))
+                if kind not in known:
+                    cells = {
+                        name: tf.compat.v1.placeholder(COLUMN_DTYPES[self.columns[name]], [None])
+                        for name in spec.inputs
+                    }
+                    known[kind] = {
+                        name.removeprefix(spec.name): tf.TensorSpec(value.shape, value.dtype)
+                        for name, value in feature(cells).items()
+                    }
+                found |= {f"{spec.name}{part}": each for part, each in known[kind].items()}
+        return found
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Transforms one batch.
@@ -231,6 +252,23 @@ def transform_from_config(config: Config, specs: Mapping[str, FeatureSpec] | Non
         return FeatureTransform(specs, column_types(config), length_buckets)
     except ValueError as error:
         raise config.error("data_config.length_buckets", str(error)) from None
+
+
+def _kind(spec: FeatureSpec) -> FeatureSpec:
+    """Returns a feature without what neither types nor shapes of its outputs depend on."""
+    return dataclasses.replace(
+        spec,
+        name="",
+        inputs=(),
+        path="",
+        buckets=spec.buckets and Buckets(spec.buckets.kind, 0),
+        embedding_dim=0,
+        embedding_name="",
+        shared=False,
+        initializer=None,
+        sequence_combiner_options=None,
+        pretrained=None,
+    )
 
 
 def _scope_name(name: str) -> str:

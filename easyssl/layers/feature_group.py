@@ -11,6 +11,7 @@ from tensorflow import keras
 
 from easyssl.layers.building import Shape, build_sublayer
 from easyssl.layers.embedding_table import EmbeddingTable, create_tables
+from easyssl.layers.looked_up import LookedUp, kind_of, placeholders, same_length
 from easyssl.layers.nested import nested_layer
 from easyssl.layers.pooling import AttentionPooling, combine, project
 from easyssl.layers.target_attention import AttentionInputs, TargetAttention
@@ -29,7 +30,7 @@ class GroupOutput(NamedTuple):
         sequences: `[batch, seq_len, width]` per sequence feature, with one `seq_len` for the group; padding
             steps are zero.
         lengths: int32 `[batch]` per sequence feature.
-        embeddings: float32 tensors of all trained embeddings that were looked up, for embedding regularization.
+        embeddings: All trained embeddings that were looked up, float32, for embedding regularization.
         attended: `[batch, width]` per target attention.
     """
 
@@ -61,6 +62,8 @@ class FeatureGroup(keras.layers.Layer):
     Call arguments:
         inputs: The dict of tensors that `FeatureTransform` returns; only the group's features are read.
         training: Handed to poolings and target attentions.
+        only_shapes: In a graph that is not run: of features that are alike look up the first, and give
+            placeholders like its result for the others. Everything is built. Defaults to False.
 
     Returns:
         A `GroupOutput`.
@@ -170,52 +173,61 @@ class FeatureGroup(keras.layers.Layer):
             build_sublayer(layer, [(None, key), (None, None, history), (None,)])
         self.built = True
 
-    def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None) -> GroupOutput:
+    def call(
+        self, inputs: Mapping[str, tf.Tensor], training: bool | None = None, only_shapes: bool = False
+    ) -> GroupOutput:
         """Looks up."""
-        output = GroupOutput([], [], [], [], [])
-        vectors: dict[str, tf.Tensor] = {}
-        sequences: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
+        found: dict[str, LookedUp] = {}
+        known: dict[Any, LookedUp] = {}
         for feature in (*self._features, *self._hidden):
-            name = feature["name"]
-            if not _is_sequence(feature):
-                vector = self._vector(feature, inputs)
-                if self._trained(feature):
-                    output.embeddings.append(vector)
-                vectors[name] = tf.cast(vector, self.compute_dtype)
-                continue
-            lengths = tf.cast(inputs[f"{name}/length"], tf.int32)
-            steps = self._steps(feature, inputs, lengths)
-            if self._trained(feature):
-                output.embeddings.append(steps)
-            steps = tf.cast(steps, self.compute_dtype)
-            if name in self.poolers:
-                output.pooled.append(self.poolers[name]((steps, lengths), training=training))
-            if feature["max_seq_len"]:
-                steps = steps[:, : feature["max_seq_len"]]
-                lengths = tf.minimum(lengths, feature["max_seq_len"])
-            sequences[name] = steps, lengths
-        output.plain.extend(vectors[f["name"]] for f in self._features if f["name"] in vectors)
-        own = [sequences[f["name"]] for f in self._features if f["name"] in sequences]
-        output.lengths.extend(lengths for _, lengths in own)
-        return output._replace(
-            sequences=_same_length([steps for steps, _ in own]),
-            attended=self._attend(vectors, sequences, training),
+            kind = kind_of(feature, inputs, self._trained(feature)) if only_shapes else None
+            if kind in known:
+                each = placeholders(known[kind])
+            else:
+                each = self._look_up(feature, inputs, training)
+                if kind is not None:
+                    known[kind] = each
+            found[feature["name"]] = each
+        own = [found[feature["name"]] for feature in self._features]
+        sequences = [each for each in own if each.lengths is not None]
+        return GroupOutput(
+            plain=[each.value for each in own if each.lengths is None],
+            pooled=[each.pooled for each in own if each.pooled is not None],
+            sequences=same_length([each.value for each in sequences], only_shapes),
+            lengths=[each.lengths for each in sequences],
+            embeddings=[each.embedding for each in found.values() if each.embedding is not None],
+            attended=self._attend(found, training),
         )
 
-    def _attend(
-        self,
-        vectors: Mapping[str, tf.Tensor],
-        sequences: Mapping[str, tuple[tf.Tensor, tf.Tensor]],
-        training: bool | None,
-    ) -> list[tf.Tensor]:
+    def _look_up(
+        self, feature: Mapping[str, Any], inputs: Mapping[str, tf.Tensor], training: bool | None
+    ) -> LookedUp:
+        """Looks one feature up."""
+        name = feature["name"]
+        lengths = pooled = None
+        if not _is_sequence(feature):
+            embedding = self._vector(feature, inputs)
+            value = tf.cast(embedding, self.compute_dtype)
+        else:
+            lengths = tf.cast(inputs[f"{name}/length"], tf.int32)
+            embedding = self._steps(feature, inputs, lengths)
+            value = tf.cast(embedding, self.compute_dtype)
+            if name in self.poolers:
+                pooled = self.poolers[name]((value, lengths), training=training)
+            if feature["max_seq_len"]:
+                value = value[:, : feature["max_seq_len"]]
+                lengths = tf.minimum(lengths, feature["max_seq_len"])
+        return LookedUp(value, lengths, pooled, embedding if self._trained(feature) else None)
+
+    def _attend(self, found: Mapping[str, LookedUp], training: bool | None) -> list[tf.Tensor]:
         """The outputs of the target attentions, `[batch, width]` each."""
         attended = []
         for attention, layer in zip(self._attentions, self.attention_layers, strict=True):
-            key = tf.concat([vectors[name] for name in attention["keys"]], axis=-1)
+            key = tf.concat([found[name].value for name in attention["keys"]], axis=-1)
             names = [*attention["histories"], *attention["auxiliary"]]
-            steps = _same_length([sequences[name][0] for name in names])
+            steps = same_length([found[name].value for name in names])
             count = len(attention["histories"])
-            lengths = sequences[names[0]][1]
+            lengths = found[names[0]].lengths
             inputs = AttentionInputs(key, tf.concat(steps[:count], axis=-1), lengths, steps[count:])
             attended.append(layer(inputs, training=training))
         return attended
@@ -285,12 +297,3 @@ def _check(feature: Mapping[str, Any]) -> None:
         raise ValueError(
             f"`sequence_combiner` must be one of {sorted(SEQUENCE_POOLERS)}. Received: '{pooler}'"
         )
-
-
-def _same_length(sequences: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Pads all sequences with zero steps to the longest of them."""
-    static = {sequence.shape[1] for sequence in sequences}
-    if len(sequences) < 2 or (len(static) == 1 and None not in static):
-        return sequences
-    longest = tf.reduce_max([tf.shape(sequence)[1] for sequence in sequences])
-    return [tf.pad(s, [[0, 0], [0, longest - tf.shape(s)[1]], [0, 0]]) for s in sequences]

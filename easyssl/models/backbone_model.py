@@ -254,7 +254,7 @@ class BackboneModel(keras.Model):
             return self.predict_for_loss(features, training=True)
 
     def _trace(self, run: Callable[[], Any]) -> Any:
-        self.backbone.blames = True
+        self.backbone.checking = True
         try:
             return run()
         except Exception as e:
@@ -263,7 +263,7 @@ class BackboneModel(keras.Model):
                 raise
             raise self._config.error(blamed.path, str(blamed)) from e
         finally:
-            self.backbone.blames = False
+            self.backbone.checking = False
 
     def with_extra(
         self, predicted: dict[str, tf.Tensor], blocks: Mapping[str, tf.Tensor]

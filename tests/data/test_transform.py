@@ -1,5 +1,6 @@
 """FeatureTransform against a reference in plain Python: eagerly, in a graph and from a SavedModel."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -286,6 +287,37 @@ def test_graph_knows_every_rank_and_the_widths_of_numbers():
         "multi": 3,
     }
     assert shapes["vector"][1] == 3
+
+
+def test_signature_is_that_of_the_graph_though_like_features_are_traced_once():
+    several = [
+        identifier(HASH),
+        identifier(VOCABULARY),
+        number(raw_input_dim=3),
+        number(raw_input_dim=2),
+        number(raw_input_dim=2, normalizer="lambda x: tf.reduce_sum(x, axis=1)"),
+        number(raw_input_dim=2, normalizer="lambda x: tf.reduce_sum(x, axis=1, keepdims=True)"),
+        number(raw_input_dim=2, buckets=BOUNDARIES),
+        FeatureSpec("f", "TagFeature", ("f",), buckets=HASH),
+        FeatureSpec("f", "TagFeature", ("f",), buckets=HASH, kv_separator=":"),
+        FeatureSpec("f", "ComboFeature", ("f",), buckets=HASH, combo_input_seps=("|",)),
+        FeatureSpec("f", "ExprFeature", ("f",), element="RawFeature", expression="f + 1"),
+        FeatureSpec("f", "SequenceFeature", ("f",), buckets=HASH),
+        FeatureSpec("f", "SequenceFeature", ("f",), buckets=HASH, max_seq_len=5, seq_multi_sep=";"),
+        FeatureSpec("f", "SequenceFeature", ("f",), element="RawFeature", sequence_length=4),
+        FeatureSpec("f", "SequenceFeature", ("f",), element="RawFeature", sequence_length=6),
+    ]
+    specs = {
+        f"{name}{place}": dataclasses.replace(spec, name=f"{name}{place}")
+        for name in ("first", "second")
+        for place, spec in enumerate(several)
+    }
+    transform = FeatureTransform(specs, {"f": "STRING"})
+    traced = transform.compiled().get_concrete_function().structured_outputs
+    signature = transform.output_signature()
+    assert {name: (s.dtype, s.shape.as_list()) for name, s in signature.items()} == {
+        name: (s.dtype, s.shape.as_list()) for name, s in traced.items()
+    }
 
 
 def test_unused_and_passed_through_features_are_left_out():

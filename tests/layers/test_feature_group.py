@@ -287,3 +287,46 @@ def test_functional_model_saves_and_loads(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(data, training=False), expected, rtol=1e-6)
+
+
+def traced(layer, arrays, **kwargs):
+    """Types and shapes of a group's output, in a graph with open dimensions, and that graph's operations."""
+    graph = tf.__internal__.FuncGraph("shapes")
+    with graph.as_default():
+        given = {
+            name: tf.compat.v1.placeholder(
+                x.dtype, [None, *(x.shape[1:] if "plain" in name else [None] * (x.ndim - 1))]
+            )
+            for name, x in arrays.items()
+        }
+        found = layer(given, training=True, **kwargs)
+    return [[(x.dtype, str(x.shape)) for x in part] for part in found], len(graph.get_operations())
+
+
+def test_shapes_alone_are_those_of_looking_up_and_come_from_one_of_the_features_that_are_alike():
+    arrays, features = batch(), list(FEATURES)
+    for copy in range(4):
+        for described in FEATURES:
+            name = f"{described['name']}{copy}"
+            table = described["table"] and name
+            features.append({**described, "name": name, "table": table})
+            for part in ("", "/length", "/weight"):
+                if described["name"] + part in arrays:
+                    arrays[name + part] = arrays[described["name"] + part]
+    arrays = {name: np.asarray(x) for name, x in arrays.items()}
+    layer = FeatureGroup(features)
+    only, few = traced(layer, arrays, only_shapes=True)
+    variables = len(layer.weights)
+    looked_up, many = traced(layer, arrays)
+    assert only == looked_up and few < many / 2
+    assert variables == len(layer.weights) == 5 * len(FeatureGroup(FEATURES).tables) + 5
+
+
+def test_a_feature_that_cannot_be_looked_up_is_found_though_a_like_one_can():
+    layer = FeatureGroup([feature("a", "values", rows=2), feature("b", "values", rows=2)])
+    with tf.__internal__.FuncGraph("shapes").as_default():
+        given = {"a": tf.zeros([3, 2]), "b": tf.zeros([3, 4])}
+        with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="2"):
+            layer(given, only_shapes=True)
+        with pytest.raises((KeyError, RuntimeError), match="'b'"):
+            layer({"a": tf.zeros([3, 2])}, only_shapes=True)
