@@ -87,13 +87,13 @@ def _build(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, 
     from easyssl.training.checkpoint import no_hook
     from easyssl.training.labels import Labels
     from easyssl.training.loop import Trainer
-    from easyssl.training.optimizers.build import embedding_variables, update_rule_from_config
+    from easyssl.training.optimizers.build import check_update_rule, embedding_variables
     from easyssl.training.setup import build_model
 
     Trainer(config, sys.stderr, no_hook)
     model = build_model(config)
     Labels.from_config(config, model.label_names)
-    update_rule_from_config(config, model)
+    check_update_rule(config, model)
     backbone = model.backbone
     parameters = {
         f"{scope}/{block.name}" if scope else block.name: backbone.parameters_of(scope, block.name)

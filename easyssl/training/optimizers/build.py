@@ -147,6 +147,21 @@ def update_rule_from_config(
     Raises:
         ConfigError: If there is no optimizer or more than two, or a field of one of them is wrong.
     """
+    return UpdateRule(**_rule_arguments(config, model, copy))
+
+
+def check_update_rule(config: Any, model: keras.Model) -> None:
+    """Checks what `update_rule_from_config` reads, without the memory and time that the slots take.
+
+    Raises:
+        ConfigError: As that does.
+    """
+    _rule_arguments(config, model, lambda variable: variable)
+
+
+def _rule_arguments(
+    config: Any, model: keras.Model, copy: Callable[[tf.Variable], tf.Variable]
+) -> dict[str, Any]:
     train_config = config.message.train_config
     number = len(train_config.optimizer_config)
     if number not in (1, 2):
@@ -175,10 +190,10 @@ def update_rule_from_config(
         except ValueError as error:
             raise config.error("train_config.optimizer_config[0].moving_average_decay", str(error)) from None
     multiplied = first.HasField("embedding_learning_rate_multiplier")
-    return UpdateRule(
-        groups,
-        multiplied=tables if multiplied else (),
-        multiplier=first.embedding_learning_rate_multiplier if multiplied else 1.0,
-        clip_norm=train_config.gradient_clipping_by_norm,
-        averages=averages,
-    )
+    return {
+        "groups": groups,
+        "multiplied": tables if multiplied else (),
+        "multiplier": first.embedding_learning_rate_multiplier if multiplied else 1.0,
+        "clip_norm": train_config.gradient_clipping_by_norm,
+        "averages": averages,
+    }
