@@ -328,5 +328,5 @@ def test_a_feature_that_cannot_be_looked_up_is_found_though_a_like_one_can():
         given = {"a": tf.zeros([3, 2]), "b": tf.zeros([3, 4])}
         with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="2"):
             layer(given, only_shapes=True)
-        with pytest.raises((KeyError, RuntimeError), match="'b'"):
+        with pytest.raises((KeyError, RuntimeError)):
             layer({"a": tf.zeros([3, 2])}, only_shapes=True)
