@@ -162,7 +162,8 @@ class Backbone(keras.layers.Layer):
         self, scope: str, block: BlockPlan, reset: InputLayerPlan | None
     ) -> keras.layers.Layer:
         """Returns the layer that turns looked-up features into the output of an input block."""
-        number = 0 if reset is None else 1 + resets(self.plan, scope).index(reset)
+        known = reset is not None and block.takes_reset
+        number = 1 + resets(self.plan, scope).index(reset) if known else 0
         return self._input_layers[scope, block.name][number]
 
     def parameters_of(self, scope: str, block: str) -> int:
@@ -183,16 +184,17 @@ class Backbone(keras.layers.Layer):
     def _make_input_layers(
         self, graph: GraphPlan, block: BlockPlan, names: Sequence[str]
     ) -> list[keras.layers.Layer]:
-        """Makes the layers of an input block: its own, then one for each of `resets`."""
+        """Makes the layers of an input block: its own, then one for each of `resets` if it takes them."""
         if block.embedding is not None and block.group is not None:
             table = self.lookups.fused_table(block.group, block.embedding, name=names[0], dtype=self._policy)
             return [table]
         if block.kind != "input_layer":
             return []
         own = block.input_layer or InputLayerPlan()
+        others = resets(self.plan, graph.name) if block.takes_reset else []
         return [
             InputLayer(**_settings(settings), name=name, dtype=self._policy)
-            for settings, name in zip([own, *resets(self.plan, graph.name)], names, strict=True)
+            for settings, name in zip([own, *others], names, strict=True)
         ]
 
     def _make(self, plan: LayerPlan, name: str) -> list[keras.layers.Layer]:

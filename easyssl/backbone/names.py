@@ -54,8 +54,8 @@ def name_layers(plan: Plan, reserved: Sequence[str] = ()) -> Mapping[tuple[str, 
         reserved: Names that are given away already.
 
     Returns:
-        Names by (scope, block): of an input block, its own layer and one for each of `resets`; of any other,
-        its layers but for each `"lambda"`.
+        Names by (scope, block): of an input block, its own layer and, if it takes resets, one for each of
+        `resets`; of any other, its layers but for each `"lambda"`.
     """
     names = UniqueNames([*reserved, *([plan.top_mlp.name] if plan.top_mlp is not None else [])])
     return {
@@ -89,7 +89,7 @@ def resets(plan: Plan, package: str) -> list[InputLayerPlan]:
 def _wanted(plan: Plan, scope: str, block: BlockPlan) -> Iterator[tuple[str, list[str]]]:
     if block.kind == "input_layer":
         yield block.name, [""]
-        for number, _ in enumerate(resets(plan, scope), start=1):
+        for number, _ in enumerate(resets(plan, scope) if block.takes_reset else (), start=1):
             yield f"{block.name}_reset" + (f"_{number}" if number > 1 else ""), [""]
     elif block.kind == "embedding_layer":
         yield block.name, [""]

@@ -165,9 +165,10 @@ def _check_reset(
     reader: Reader, block_reader: BlockReader, members: Sequence[BlockPlan], source: InputPlan
 ) -> None:
     path = f"{source.path}.reset_input"
-    layers = [block for block in members if block.kind == "input_layer"]
+    layers = [block for block in members if block.takes_reset]
     if not layers:
-        reader.warn(path, f"has no effect: package '{source.name}' has no input_layer")
+        others = " but for sequences" if any(block.kind == "input_layer" for block in members) else ""
+        reader.warn(path, f"has no effect: package '{source.name}' has no input_layer{others}")
     for block in layers:
         if source.reset_input is not None:
             block_reader.check_reset(block, source.reset_input, path)

@@ -87,7 +87,8 @@ class InputPlan:
         slice: Subscript applied to the value first.
         fn: Function of one argument applied after `slice`.
         ignore: The value is evaluated and dropped; `slice` and `fn` are not applied.
-        reset_input: Replaces the settings of every input layer of the called package during this call.
+        reset_input: Replaces the settings of every input layer of the called package during this call, but
+            for those that give sequences.
         package_input: Name of the block or package whose value the called package reads as its package input.
         package_input_kind: `"block"`, `"package"` (called anew for this input) or None without
             `package_input`.
@@ -183,6 +184,12 @@ class BlockPlan:
     extra_input_fn: Expression | None = None
     implicit: bool = False
     reports_loss: bool = False
+
+    @property
+    def takes_reset(self) -> bool:
+        """Whether a `reset_input` replaces the settings of the block; what gives sequences keeps them."""
+        given = self.input_layer
+        return self.kind == "input_layer" and (given is None or given.output_format != "sequence")
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,9 @@ def test_repeat_chooses_its_input_by_index():
 
 
 SEQUENCE = block("seq", group("seq"), "input_layer { output_seq_and_normal_feature: true }")
-HALF = 'keras_layer { class_name: "Dropout" st_params { fields { key: "rate" value { number_value: 0.5 } } } }'
+HALF = (
+    'keras_layer { class_name: "Dropout" st_params { fields { key: "rate" value { number_value: 0.5 } } } }'
+)
 PACKAGE = (
     'packages { name: "net" '
     + block("d", "use_package_input: true", dense(2))
@@ -232,6 +234,22 @@ def test_reset_input_replaces_the_settings_of_the_package():
     np.testing.assert_allclose(blocks["flat"], NUMBERS)
 
 
+def test_reset_input_leaves_sequences_sequences():
+    backbone = (
+        'packages { name: "p" '
+        + block("sequence", group("seq"), "input_layer { output_seq_and_normal_feature: true }")
+        + block("plain", group("user_item"), "input_layer { only_output_feature_list: true }")
+        + block("both", 'block_name: "sequence" input_slice: "[2]"; block_name: "plain"')
+        + 'output_blocks: ["both"] }'
+        + block("as_list", 'package_name: "p" input_slice: "[0]"')
+        + block("reset", 'package_name: "p" input_slice: "[0]" reset_input { }')
+        + 'concat_blocks: "reset"'
+    )
+    _, blocks = run(model_of(backbone), training=True)
+    assert [value.shape for value in blocks["as_list"]] == [(4, 4)] * 3
+    np.testing.assert_allclose(blocks["reset"], np.concatenate(blocks["as_list"], axis=1))
+
+
 def test_one_table_for_a_whole_group():
     layer = "embedding_layer { embedding_dim: 3 }"
     model = model_of(block("e", group("user_item"), layer))
@@ -250,7 +268,9 @@ def test_embeddings_of_a_whole_group_are_regularised():
 
 
 def test_raw_input_hands_on_the_transformed_features():
-    model = model_of(block("r", group("numbers"), "raw_input { }") + block("n", 'block_name: "r" input_slice: "[1]"'))
+    model = model_of(
+        block("r", group("numbers"), "raw_input { }") + block("n", 'block_name: "r" input_slice: "[1]"')
+    )
     np.testing.assert_array_equal(run(model)[0], NUMBERS[:, 1:])
 
 
@@ -318,7 +338,9 @@ def test_predictions_do_not_depend_on_the_contrastive_branch():
 
 def test_vocabularies_outlive_the_graph_that_shapes_are_read_from():
     text = model_of(block("net", group("user"))).pipeline_config.text()
-    model = build_model(parse_config(text.replace("num_buckets: 10", 'vocab_list: ["1", "2", "3", "9"]', 1), "t.config"))
+    model = build_model(
+        parse_config(text.replace("num_buckets: 10", 'vocab_list: ["1", "2", "3", "9"]', 1), "t.config")
+    )
     output, _ = run(model)
     np.testing.assert_array_equal(output, model.backbone.lookups.tables["user/user"].get_weights()[0])
 
@@ -370,7 +392,10 @@ def test_regularisation_reaches_the_loss():
         (block("a", group("numbers"), dense(3, activation="reluu")), "reluu"),
         (SEQUENCE + block("b", 'block_name: "seq" input_slice: "[0]"'), "one tensor"),
         (block("a", group("numbers"), dense(0.5)), "units.*0.5"),
-        (block("a", group("numbers"), dense(3, activasion="relu")), "no parameter 'activasion'; did you mean 'activation'"),
+        (
+            block("a", group("numbers"), dense(3, activasion="relu")),
+            "no parameter 'activasion'; did you mean 'activation'",
+        ),
     ],
 )
 def test_shape_conflicts_name_the_block(backbone, message):

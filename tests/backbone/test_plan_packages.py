@@ -5,6 +5,8 @@ from plans import ITEM, MLP, USER, block, group, of, plan_of, refused, warnings
 
 from easyssl.backbone.plan import MAIN, InputLayerPlan
 
+SEQUENCES = "input_layer { output_seq_and_normal_feature: true }"
+
 
 class TestPackages:
     ENCODER = f"packages {{ name: 'encoder' {block('e', 'use_package_input: true', layer=MLP)} }} "
@@ -119,6 +121,13 @@ class TestPackages:
                 ENCODER + USER + block("a", "package_name: 'encoder' package_input: 'u' reset_input {}"),
                 "inputs[0].reset_input",
                 "package 'encoder' has no input_layer",
+            ),
+            (
+                f"packages {{ name: 'p' {block('x', group('sequence'), layer=SEQUENCES)} }}"
+                + ITEM
+                + block("a", "package_name: 'p' reset_input {} input_slice: '[0]'"),
+                "inputs[0].reset_input",
+                "no input_layer but for sequences",
             ),
             (
                 USER + block("a", of("u", "ignore_input: true input_slice: '[0]'"), group("user")),
