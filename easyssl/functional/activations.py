@@ -104,7 +104,7 @@ def _parsed(text: str) -> Callable[[tf.Tensor], tf.Tensor]:
     from easyssl.config.expressions import ExpressionError, parse_expression
 
     try:
-        return parse_expression(text if text.startswith("lambda") else f"lambda x: {text}(x)", ["x"])
+        return parse_expression(text, ["x"])
     except ExpressionError as error:
         raise ValueError(f"unknown activation '{text}': {error.reason}") from None
 

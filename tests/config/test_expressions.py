@@ -48,6 +48,9 @@ ON_ARRAYS = [
     ("lambda x: tf.squeeze(tf.expand_dims(x, -1), -1)", lambda x: x),
     ("lambda x: tf.split(x, 2, axis=1)", lambda x: np.split(x, 2, axis=1)),
     ("lambda x: tf.where(x > 0.5, x, 0.0)", lambda x: np.where(x > 0.5, x, 0)),
+    ("lambda x: tf.math.multiply(x, tf.math.maximum(x, 0.5))", lambda x: x * np.maximum(x, 0.5)),
+    ("tf.math.square", np.square),
+    ("tf.nn.relu6", lambda x: np.clip(x, 0, 6)),
 ]
 SLICES = [
     ("[0]", lambda x: x[0]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ from easyssl.config.expressions.parser import parse_text
 __all__ = ["Expression", "ExpressionError", "parse_column_expression", "parse_expression", "parse_slice"]
 
 _SLICE_PARAMETERS = ("x", "i")
+_NAME = re.compile(r"tf(\.[A-Za-z]\w*)+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def parse_expression(text: str, parameters: Sequence[str] | None = None) -> Expr
     """Parses a function on tensors.
 
     Args:
-        text: `lambda x: ...`, `lambda x, i: ...`, or the part after the colon alone.
+        text: `lambda x: ...`, `lambda x, i: ...`, the part after the colon alone, or, for a function of one
+            value, its name, such as `tf.nn.relu`.
         parameters: Names for the part alone; a lambda must have as many. By default a lambda may have one or
             two parameters of any name, and the part alone is a function of `x`.
 
@@ -75,9 +78,11 @@ def parse_expression(text: str, parameters: Sequence[str] | None = None) -> Expr
         ExpressionError: If the text is not in the language.
     """
     stripped = text.strip()
+    names = tuple(parameters or ("x",))
+    if len(names) == 1 and _NAME.fullmatch(stripped):
+        stripped = f"{stripped}({names[0]})"
     with _columns_shifted(len(text) - len(text.lstrip())):
         body = parse_text(stripped)
-        names = tuple(parameters or ("x",))
         if isinstance(body, ast.Lambda):
             names = _lambda_parameters(stripped, body, parameters)
             body = body.body

@@ -43,6 +43,12 @@ OLD_KEYWORDS: Mapping[str, str] = MappingProxyType(
 )
 
 
+_ALSO_IN_MATH = (
+    "reduce_sum reduce_mean reduce_max reduce_min reduce_prod reduce_logsumexp add_n argmax argmin cumsum "
+    "exp sqrt square abs sign negative round floor sigmoid tanh add subtract multiply divide maximum minimum pow"
+).split()
+
+
 def _table() -> dict[str, Function]:
     table: dict[str, Function] = {}
 
@@ -71,7 +77,8 @@ def _table() -> dict[str, Function]:
     add("argmax argmin cumsum math.l2_normalize nn.softmax nn.log_softmax", "input axis")
     add("math.log math.log1p math.expm1 exp sqrt square abs sign negative round floor", "x", elementwise=True)
     add("math.ceil math.rsqrt sigmoid tanh", "x", elementwise=True)
-    add("nn.relu nn.elu nn.gelu nn.leaky_relu math.softplus nn.softplus", "features")
+    add("nn.relu nn.relu6 nn.elu nn.selu nn.silu nn.swish nn.gelu nn.leaky_relu", "features")
+    add("math.softplus nn.softplus", "features")
     add("nn.sigmoid nn.tanh", "x")
     add("add subtract multiply divide maximum minimum pow", "x y", required=2, elementwise=True)
     add("math.divide_no_nan math.squared_difference", "x y", required=2, elementwise=True)
@@ -85,18 +92,9 @@ def _table() -> dict[str, Function]:
         known = table[name]
         table[name] = Function(known.target, (first, *known.parameters[1:]), known.required)
     # Second names of the same functions, the last two from TensorFlow 1.
+    for name in _ALSO_IN_MATH:
+        table[f"math.{name}"] = table[name]
     for alias, name in {
-        "math.add_n": "add_n",
-        "math.reduce_sum": "reduce_sum",
-        "math.reduce_mean": "reduce_mean",
-        "math.reduce_max": "reduce_max",
-        "math.reduce_min": "reduce_min",
-        "math.exp": "exp",
-        "math.sqrt": "sqrt",
-        "math.square": "square",
-        "math.abs": "abs",
-        "math.sigmoid": "sigmoid",
-        "math.tanh": "tanh",
         "nn.l2_normalize": "math.l2_normalize",
         "log": "math.log",
         "log1p": "math.log1p",
