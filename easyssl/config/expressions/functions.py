@@ -45,7 +45,8 @@ OLD_KEYWORDS: Mapping[str, str] = MappingProxyType(
 
 _ALSO_IN_MATH = (
     "reduce_sum reduce_mean reduce_max reduce_min reduce_prod reduce_logsumexp add_n argmax argmin cumsum "
-    "exp sqrt square abs sign negative round floor sigmoid tanh add subtract multiply divide maximum minimum pow"
+    "exp sqrt square abs sign negative round floor sigmoid tanh "
+    "add subtract multiply divide maximum minimum pow"
 ).split()
 
 
