@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+from tensorflow import keras
+
+from easyssl.errors import nearest
 
 Shape = tuple[int | None, ...]
 
@@ -77,6 +80,46 @@ def build_sublayer(layer: Any, shape: Shape | list[Shape]) -> None:
     """
     with tf.name_scope(layer.name):  # Keras 3 opens its own scope; tf_keras only does so in `__call__`
         layer.build(shape)
+
+
+_INITIALIZERS = (
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "ones",
+    "orthogonal",
+    "random_normal",
+    "random_uniform",
+    "truncated_normal",
+    "variance_scaling",
+    "zeros",
+)
+
+
+def get_initializer(layer: str, value: Any) -> Any:
+    """Returns a Keras initializer.
+
+    Args:
+        layer: The layer's class, named in the error.
+        value: Its name, its config, or the initializer.
+
+    Raises:
+        ValueError: If Keras has none of this name, with the nearest one.
+
+    Example:
+        >>> get_initializer("MLP", "he_unifrom")
+        Traceback (most recent call last):
+        ValueError: MLP: unknown initializer 'he_unifrom'; did you mean 'he_uniform'?
+    """
+    try:
+        return keras.initializers.get(value)
+    except ValueError:
+        if not isinstance(value, str):
+            raise
+        raise ValueError(f"{layer}: unknown initializer '{value}'{nearest(value, _INITIALIZERS)}") from None
 
 
 def check_rate(layer: str, name: str, value: float) -> None:

@@ -8,7 +8,14 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.functional.activations import activation, canonical_activation
-from easyssl.layers.building import build_sublayer, check_positive, fit_together, input_shapes, last_dim
+from easyssl.layers.building import (
+    build_sublayer,
+    check_positive,
+    fit_together,
+    get_initializer,
+    input_shapes,
+    last_dim,
+)
 from easyssl.registry import register
 
 
@@ -70,8 +77,8 @@ class Cross(keras.layers.Layer):
         self.diag_scale = diag_scale
         self.use_bias = use_bias
         self.preactivation = canonical_activation(preactivation)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_initializer = get_initializer("Cross", kernel_initializer)
+        self.bias_initializer = get_initializer("Cross", bias_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.bias_regularizer = keras.regularizers.get(bias_regularizer)
         self.supports_masking = True

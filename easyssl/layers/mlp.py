@@ -9,7 +9,14 @@ from tensorflow import keras
 
 from easyssl.functional.activations import activation as activation_function
 from easyssl.functional.activations import canonical_activation
-from easyssl.layers.building import build_sublayer, check_positive, check_rate, input_shapes, last_dim
+from easyssl.layers.building import (
+    build_sublayer,
+    check_positive,
+    check_rate,
+    get_initializer,
+    input_shapes,
+    last_dim,
+)
 from easyssl.layers.dice import Dice
 from easyssl.layers.dropout import Dropout
 from easyssl.registry import register
@@ -188,7 +195,7 @@ class _Block(keras.layers.Layer):
         self.dense = keras.layers.Dense(
             units,
             use_bias=use_bias,
-            kernel_initializer=keras.initializers.get(initializer),
+            kernel_initializer=get_initializer("MLP", initializer),
             kernel_regularizer=regularizer,
             dtype=policy,
             name="dense",

@@ -16,7 +16,14 @@ from easyssl.layers.attention_inputs import (
     value_mask,
     visible_steps,
 )
-from easyssl.layers.building import Shape, build_sublayer, check_positive, check_rate, fit_together
+from easyssl.layers.building import (
+    Shape,
+    build_sublayer,
+    check_positive,
+    check_rate,
+    fit_together,
+    get_initializer,
+)
 from easyssl.layers.dropout import Dropout
 from easyssl.registry import register
 
@@ -103,7 +110,7 @@ class MultiHeadAttention(keras.layers.Layer):
                 f"Received: attention_axes={list(self.attention_axes or ())}"
             )
         for initializer in (kernel_initializer, bias_initializer):
-            keras.initializers.get(initializer)
+            get_initializer("MultiHeadAttention", initializer)
         self.weights_dropout = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape: Any) -> None:

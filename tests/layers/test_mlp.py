@@ -141,6 +141,7 @@ def test_regularizer_reaches_every_kernel():
         ({"hidden_units": [4], "dropout_ratio": [0.1, 0.2]}, "more entries"),
         ({"hidden_units": [4], "dropout_ratio": [1.0]}, "dropout_ratio=1.0"),
         ({"hidden_units": [4], "final_activation": "rellu"}, "did you mean 'relu'"),
+        ({"hidden_units": [4], "initializer": "he_unifrom"}, "did you mean 'he_uniform'"),
     ],
 )
 def test_bad_arguments_are_refused(kwargs, message):
