@@ -163,7 +163,7 @@ def simulate(rows: int, seed: int = 2020) -> Displays:
 
     ids, known, drawn = {}, {}, {}
     for name, count in zip(IDS, _COUNTS, strict=True):
-        known[name] = make_ids(rng, count, power=1.1, weight=0.17)
+        known[name] = make_ids(rng, count, power=1.4, weight=0.15)
         drawn[name] = known[name].draw(rng, rows)
         ids[name] = known[name].text[drawn[name]]
         logit += np.where(empty[name], 0.0, known[name].effect[drawn[name]])
