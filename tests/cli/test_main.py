@@ -137,7 +137,7 @@ FLAGS = {
     "data": set(),
     "embed-text": {"--column", "--encoder", "--id", "--out", "--seed", "--word-drop"},
     "data generate": {"--out", "--rows", "--seed", "--test-rows", "--tfrecord"},
-    "data ml-1m": {"--history", "--out", "--rows", "--seed", "--source", "--test-rows"},
+    "data ml-1m": {"--history", "--next-item", "--out", "--rows", "--seed", "--source", "--test-rows"},
     "data sequences": {"--held-out", "--items", "--out", "--plain", "--source"},
     "data mutual-information": {"--distinct", "--group", "--input", "--normalized", "--output", "--plot", "--rows"},
     "layers": set(),

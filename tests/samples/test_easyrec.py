@@ -20,7 +20,7 @@ COLUMNS = {
 # One of each data set runs every time, the others with the slow tests.
 FAST = (
     "wide_and_deep_backbone_on_avazu",
-    "deepfm_on_criteo_with_autodis",
+    "dlrm_backbone_on_criteo",
     "contrastive_learning_on_movielens",
     "cdn_on_taobao",
 )
