@@ -12,6 +12,7 @@ again, what was interrupted goes on.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import gzip
 import json
 import os
@@ -58,6 +59,10 @@ def main() -> None:
     for seed in range(1, options.seeds + 1):
         for name in chosen:
             results.setdefault(name, {})[seed] = one_run(options.table, name, work, seed, options.epochs)
+    if options.users:
+        table = dataclasses.replace(table, about=f"{table.about}; the first {options.users} users only")
+    if options.epochs:
+        table = dataclasses.replace(table, about=f"{table.about}; {options.epochs} epochs at most")
     command = " ".join(["python benchmarks/results.py", *sys.argv[1:]])
     text = "\n".join(report(table, results, options.history, command)) + "\n"
     if options.out:
