@@ -59,7 +59,7 @@ def prepare_ml1m_sequences(
         if value < least:
             raise DataError(f"ml1m: {name} is {value}; expected at least {least}")
     folder = pathlib.Path(source)
-    movies = {
+    movies: dict[int, tuple[str, ...]] = {
         int(movie): (title, LIST_SEPARATOR.join(title_words(title)), year, genres)
         for movie, title, year, genres in read_movies(folder).values()
     }
