@@ -162,8 +162,9 @@ class Backbone(keras.layers.Layer):
         self, scope: str, block: BlockPlan, reset: InputLayerPlan | None
     ) -> keras.layers.Layer:
         """Returns the layer that turns looked-up features into the output of an input block."""
-        known = reset is not None and block.takes_reset
-        number = 1 + resets(self.plan, scope).index(reset) if known else 0
+        number = 0
+        if reset is not None and block.takes_reset:
+            number = 1 + resets(self.plan, scope).index(reset)
         return self._input_layers[scope, block.name][number]
 
     def parameters_of(self, scope: str, block: str) -> int:
