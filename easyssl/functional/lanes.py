@@ -61,9 +61,10 @@ def lanes_of(packing: Packing) -> Lanes:
     lane = tf.where(first, rank, rows - 1 - rank)
     start = tf.where(first, 0, tf.gather(ordered, lane))
     row = tf.cast(packing.coordinates[:, 0], tf.int32)
-    # A step that was joined to padded rows stands behind the padding.
-    step = tf.minimum(tf.cast(packing.coordinates[:, 1], tf.int32), tf.gather(lengths, row) - 1)
-    slots = tf.stack([tf.gather(lane, row), tf.gather(start, row) + tf.maximum(step, 0)], axis=1)
+    # There may be steps between that are not valid.
+    before = tf.cumsum(tf.cast(packing.mask, tf.int32), axis=1, exclusive=True)
+    step = tf.gather_nd(before, packing.coordinates)
+    slots = tf.stack([tf.gather(lane, row), tf.gather(start, row) + step], axis=1)
     found = tf.scatter_nd(
         slots, tf.stack([row + 1, tf.range(tf.size(row))], axis=1), tf.stack([lanes, width, 2])
     )

@@ -25,7 +25,8 @@ def layer_norm(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float)
         `[..., dim]` in the dtype of `x`.
 
     Example:
-        >>> layer_norm(tf.constant([[1.0, 3.0]]), tf.ones([2]), tf.zeros([2]), 1e-12).numpy().tolist()
+        >>> scaled = layer_norm(tf.constant([[1.0, 3.0]]), tf.ones([2]), tf.zeros([2]), 1e-12)
+        >>> scaled.numpy().round(4).tolist()
         [[-1.0, 1.0]]
 
     References:

@@ -121,9 +121,8 @@ def pack(sequence: tf.Tensor, packing: Packing) -> tf.Tensor:
         return tf.reshape(sequence[:, : tf.shape(packing.mask)[1]], [-1, sequence.shape[-1]])
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        further = [[0, 0], [0, tf.shape(sequence)[1] - tf.shape(packing.mask)[1]]]
-        mask, places = tf.pad(packing.mask, further), tf.pad(packing.places, further)
-        return tf.where(mask[:, :, None], tf.gather(upstream, places), _zero(upstream))
+        found = tf.where(packing.mask[:, :, None], tf.gather(upstream, packing.places), _zero(upstream))
+        return tf.pad(found, [[0, 0], [0, tf.shape(sequence)[1] - tf.shape(packing.mask)[1]], [0, 0]])
 
     return with_gradient(lambda x: tf.gather_nd(x, packing.coordinates), gradient)(sequence)
 

@@ -38,7 +38,7 @@ def session_logsumexp(values: tf.Tensor, index: tf.Tensor, counted: tf.Tensor | 
     Args:
         values: float32 `[batch]`.
         index: int32 `[batch]` from `session_index`.
-        counted: bool `[batch]`, which rows are summed up. Defaults to None: all.
+        counted: bool `[batch]`, which rows are summed up. Defaults to None, which is all.
 
     Returns:
         float32 `[batch]`; where nothing is summed up, `EXCLUDED`.

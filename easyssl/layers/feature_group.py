@@ -63,7 +63,7 @@ class FeatureGroup(keras.layers.Layer):
         inputs: The dict of tensors that `FeatureTransform` returns; only the group's features are read.
         training: Handed to poolings and target attentions.
         only_shapes: In a graph that is not run: of features that are alike look up the first, and give
-            placeholders like its result for the others. Everything is built. Defaults to False.
+            placeholders like its result for the others. Everything is built.
 
     Returns:
         A `GroupOutput`.

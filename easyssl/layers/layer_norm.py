@@ -23,7 +23,7 @@ class LayerNorm(keras.layers.Layer):
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Example:
-        >>> LayerNorm()(tf.constant([[1.0, 3.0]])).numpy().tolist()
+        >>> LayerNorm()(tf.constant([[1.0, 3.0]])).numpy().round(4).tolist()
         [[-1.0, 1.0]]
 
     References:

@@ -39,8 +39,8 @@ def jrc(
         labels: `[batch]`, 0 or 1.
         logits: `[batch, 2]`.
         weights: `[batch]`. Defaults to None.
-        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None: one session.
-        log_variances: Learned `[2]`, for the strategy uncertainty. Defaults to None: zeros.
+        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None, which is one session.
+        log_variances: Learned `[2]`, for the strategy uncertainty. Defaults to None, which is zeros.
         alpha: Share of CE. Defaults to 0.5.
         same_label_loss: Whether rows of one label compete with each other. Defaults to True.
         loss_weight_strategy: `fixed`; one of `random_uniform`, `random_normal` and `random_bernoulli`, where

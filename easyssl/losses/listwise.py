@@ -37,9 +37,9 @@ def listwise_rank(
         labels: `[batch]`, not negative, or logits.
         logits: `[batch]` or `[batch, 1]`.
         weights: Not used. Defaults to None.
-        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None: one session.
-        scale: Learned scalar a of `scale_logits`. Defaults to None: 1.
-        offset: Learned scalar b of `scale_logits`. Defaults to None: 0.
+        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None, which is one session.
+        scale: Learned scalar a of `scale_logits`. Defaults to None, which is 1.
+        offset: Learned scalar b of `scale_logits`. Defaults to None, which is 0.
         temperature: Divides the scores, and labels that are logits. Defaults to 1.0.
         transform_fn: Applied to the labels first. Defaults to None.
         label_is_logits: Whether labels pass through a softmax. Defaults to False.
@@ -87,9 +87,9 @@ def listwise_distill(
         labels: `[batch]`, ranks from 1 on.
         logits: `[batch]` or `[batch, 1]`.
         weights: Not used. Defaults to None.
-        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None: one session.
-        scale: Learned scalar a of `scale_logits`. Defaults to None: 1.
-        offset: Learned scalar b of `scale_logits`. Defaults to None: 0.
+        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None, which is one session.
+        scale: Learned scalar a of `scale_logits`. Defaults to None, which is 1.
+        offset: Learned scalar b of `scale_logits`. Defaults to None, which is 0.
         temperature: Divides the scores. Defaults to 1.0.
         transform_fn: From ranks r to what becomes the targets, instead of `log(1 + c) - log(r)`. Defaults to
             None.

@@ -21,7 +21,7 @@ def order_calibration(
         labels: Not used.
         probs: p `[batch]`, the probability of a task.
         weights: `[batch]`. Defaults to None.
-        others: p_r `[batch]` of each task that it depends on. Defaults to none.
+        others: p_r `[batch]` of each task that it depends on; none by default.
 
     Returns:
         float32 scalar; 0 without others.

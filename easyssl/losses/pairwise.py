@@ -39,7 +39,7 @@ def pairwise(
         labels: `[batch]`, any numbers.
         logits: `[batch]` or `[batch, 1]`.
         weights: `[batch]`. Defaults to None.
-        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None: one session.
+        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None, which is one session.
         margin: Difference that a pair should keep. Defaults to 0.0.
         temperature: Divides the scores. Defaults to 1.0.
 
@@ -74,9 +74,9 @@ def pairwise_logistic(
         labels: `[batch]`, any numbers.
         logits: `[batch]` or `[batch, 1]`.
         weights: `[batch]`. Defaults to None.
-        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None: one session.
+        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None, which is one session.
         temperature: Divides the scores, and labels that are margins. Defaults to 1.0.
-        hinge_margin: The margin m. Defaults to None: 0.
+        hinge_margin: The margin m. Defaults to None, which is 0.
         ohem_ratio: Share of the pairs, those of the highest losses, that count; the mean is then over the
             positive losses among them. Defaults to 1.0.
         use_label_margin: Whether m is `(y_i - y_j) / temperature` instead. Defaults to False.
@@ -114,10 +114,10 @@ def pairwise_focal(
         labels: `[batch]`, any numbers.
         logits: `[batch]` or `[batch, 1]`.
         weights: `[batch]`. Defaults to None.
-        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None: one session.
+        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None, which is one session.
         gamma: How strongly pairs that are ordered well lose weight. Defaults to 2.0.
-        alpha: Factor. Defaults to None: 1.
-        hinge_margin: Pairs that keep this difference are none. Defaults to None: all pairs count.
+        alpha: Factor. Defaults to None, which is 1.
+        hinge_margin: Pairs that keep this difference are none. Defaults to None, which is all pairs.
         ohem_ratio: Share of the pairs, those of the highest losses, that count; the mean is then over the
             positive losses among them. Defaults to 1.0.
         temperature: Divides the scores. Defaults to 1.0.
@@ -161,7 +161,7 @@ def pairwise_hinge(
         labels: `[batch]`, any numbers.
         logits: `[batch]` or `[batch, 1]`.
         weights: `[batch]`. Defaults to None.
-        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None: one session.
+        sessions: int `[batch]`; rows of equal numbers are a session. Defaults to None, which is one session.
         temperature: Divides the scores. Defaults to 1.0.
         margin: The margin m, if it is not that of the labels. Defaults to 1.0.
         ohem_ratio: Share of the pairs, those of the highest losses, that count; the mean is then over the

@@ -125,7 +125,7 @@ def binary_focal(
         logits: `[batch]` or `[batch, 1]`.
         weights: `[batch]`. Defaults to None.
         gamma: How strongly rows that are predicted well lose weight. Defaults to 2.0.
-        alpha: Weight of positives; negatives have `1 - alpha`. Defaults to None: all have 1.
+        alpha: Weight of positives; negatives have `1 - alpha`. Defaults to None, which is 1 for all.
         ohem_ratio: Share of the rows, those of the highest losses, that count; the mean is then over the
             positive losses among them. Defaults to 1.0.
         label_smoothing: Share e of the label in the cross entropy that is spread evenly. Defaults to 0.0.

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from easyssl.losses.supervised import mean_of_nonzero
+from easyssl.losses.reduction import mean_of_nonzero
 from easyssl.training.devices import Devices, Replicas
 from easyssl.training.pipeline import Batch
 from easyssl.training.placement import Placement, number_of_rows
