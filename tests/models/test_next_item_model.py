@@ -195,8 +195,8 @@ def test_random_steps_cut_histories(built):
     features = features_of(model, ["5|6|1|2"], ["3"])
     for _ in range(40):
         found = training_loss(model, features)
-        seen |= {end for end, value in outcomes.items() if np.isclose(found, value, rtol=1e-5)}
-        assert any(np.isclose(found, value, rtol=1e-5) for value in outcomes.values())
+        seen |= {end for end, value in outcomes.items() if np.isclose(found, value, rtol=1e-4, atol=1e-5)}
+        assert any(np.isclose(found, value, rtol=1e-4, atol=1e-5) for value in outcomes.values())
     assert seen == {1, 2, 3, 4}
 
 
@@ -206,8 +206,13 @@ def test_hidden_steps_are_guessed(built):
     # The block hands embeddings on as they are, so a hidden step's state is its own item's.
     outcomes = {i: -log_softmax(table[IDS] @ table[i])[IDS.index(i)] for i in (5, 6)}
     features = features_of(model, ["5|6"], ["3"])
-    found = {round(training_loss(model, features), 4) for _ in range(30)}
-    assert found == {round(float(value), 4) for value in outcomes.values()}
+    seen = set()
+    for _ in range(30):
+        found = training_loss(model, features)
+        matches = {i for i, value in outcomes.items() if np.isclose(found, value, rtol=1e-4, atol=1e-5)}
+        assert matches
+        seen |= matches
+    assert seen == {5, 6}
     # Nothing is known about the item to come but the step that stands for it, which is zeros here.
     model.compute_losses(features, {}, training=False)
     np.testing.assert_allclose(
@@ -262,7 +267,9 @@ def test_fixed_item_vectors_are_those_of_the_weights(built):
         for weight in model.trainable_weights:
             weight.assign(-2.0 * tf.convert_to_tensor(weight))
         # Users have changed, the vectors of items have not.
-        np.testing.assert_allclose(model(rows)["scores"][0, 0], -2.0 * np.min(before[np.isfinite(before)]), rtol=1e-5)
+        np.testing.assert_allclose(
+            model(rows)["scores"][0, 0], -2.0 * np.min(before[np.isfinite(before)]), rtol=1e-5
+        )
     after = model(rows)["scores"]
     with model.inference():
         np.testing.assert_allclose(model(rows)["scores"], after, rtol=1e-6)
@@ -313,7 +320,9 @@ def test_a_stream_draws_items_beside_the_rows(built):
     for _ in range(25):
         losses = model.compute_losses(features_of(model), {}).unweighted
         (value,) = [float(v) for name, v in losses.items() if "info_nce" in name]
-        matches = [key for key, expected in possible.items() if np.isclose(value, expected, rtol=1e-4)]
+        matches = [
+            key for key, expected in possible.items() if np.isclose(value, expected, rtol=1e-4, atol=1e-5)
+        ]
         assert matches
         seen |= set(matches)
     assert len(seen) > 10
