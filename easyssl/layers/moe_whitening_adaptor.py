@@ -8,8 +8,9 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
-from easyssl.functional.masking import length_mask, weighted_mean
+from easyssl.functional.masking import weighted_mean
 from easyssl.functional.normal import normal
+from easyssl.functional.packing import Packing, pack, packing_of, packing_of_mask, unpack
 from easyssl.functional.random import add_random_state, advance
 from easyssl.functional.whitening import whitening_mixture
 from easyssl.layers.building import (
@@ -41,8 +42,8 @@ class MoEWhiteningAdaptor(keras.layers.Layer):
     Each vector, and each step of a sequence, is mapped on its own. The gate is computed in float32. Memory
     does not grow with the number of experts.
 
-    A sequence may come with lengths or a mask; its invalid steps then come out as zeros, which an expert
-    would not give by itself. While training, three metrics say over the valid vectors of a batch how the gate
+    A sequence may come with lengths or a mask; its invalid steps then are not computed (but under XLA) and
+    come out as zeros, which an expert would not give by itself. While training, three metrics say over the valid vectors of a batch how the gate
     works: `<layer name>_max_load` and `<layer name>_min_load`, the largest and the smallest mean weight of an
     expert, both `1 / num_experts` where all are used alike; and `<layer name>_gate_entropy`, the mean entropy
     of a vector's weights, from 0, one expert each, to `log(num_experts)`.
@@ -144,23 +145,28 @@ class MoEWhiteningAdaptor(keras.layers.Layer):
             `[batch, units]` or `[batch, seq_len, units]`; with lengths, a pair of that and the lengths.
         """
         if not isinstance(inputs, list | tuple):
-            return self._adapt(tf.convert_to_tensor(inputs), mask, training)
+            vectors = tf.convert_to_tensor(inputs)
+            if mask is not None and vectors.shape.rank == 3:
+                return self._adapt_steps(vectors, packing_of_mask(tf.cast(mask, tf.bool)), training)
+            flat = self._adapt(tf.reshape(vectors, [-1, vectors.shape[-1]]), None, training)
+            return tf.reshape(flat, tf.concat([tf.shape(vectors)[:-1], [self.units]], axis=0))
         vectors, lengths = tf.convert_to_tensor(inputs[0]), tf.cast(inputs[1], tf.int32)
-        valid = length_mask(lengths, tf.shape(vectors)[1])
-        return self._adapt(vectors, valid, training), lengths
+        steps = tf.shape(vectors)[1]
+        return self._adapt_steps(vectors, packing_of(tf.minimum(lengths, steps), steps), training), lengths
 
-    def _adapt(self, inputs: tf.Tensor, valid: tf.Tensor | None, training: bool | None) -> tf.Tensor:
-        x = tf.reshape(inputs, [-1, inputs.shape[-1]])
+    def _adapt_steps(self, vectors: tf.Tensor, packing: Packing, training: bool | None) -> tf.Tensor:
+        # Without a valid step there is a token that is none, and under XLA all steps are tokens.
+        weights = tf.cast(tf.gather_nd(packing.mask, packing.coordinates), tf.float32)
+        steps = unpack(self._adapt(pack(vectors, packing), weights, training), packing)
+        return tf.where(packing.mask[:, :, None], steps, tf.zeros([], steps.dtype))
+
+    def _adapt(self, x: tf.Tensor, weights: tf.Tensor | None, training: bool | None) -> tf.Tensor:
         dropped = x if self.drop is None else self.drop(x, training=training)
         gate = self._gate(x if self.gate_input == "input" else dropped, training)
         shifts, kernels = (tf.cast(weight, x.dtype) for weight in (self.shifts, self.kernels))
-        adapted = whitening_mixture(dropped, gate, shifts, kernels)
-        if valid is not None:
-            valid = tf.reshape(valid, [-1])
-            adapted = tf.where(valid[:, None], adapted, tf.zeros([], adapted.dtype))
         if training:
-            self._report(gate, valid)
-        return tf.reshape(adapted, tf.concat([tf.shape(inputs)[:-1], [self.units]], axis=0))
+            self._report(gate, tf.ones_like(gate[:, 0]) if weights is None else weights)
+        return whitening_mixture(dropped, gate, shifts, kernels)
 
     def _gate(self, x: tf.Tensor, training: bool | None) -> tf.Tensor:
         x = tf.cast(x, tf.float32)
@@ -170,8 +176,7 @@ class MoEWhiteningAdaptor(keras.layers.Layer):
             logits += normal(advance(self.random_state), tf.shape(logits)) * (spread + self.noise_floor)
         return tf.nn.softmax(logits)
 
-    def _report(self, gate: tf.Tensor, valid: tf.Tensor | None) -> None:
-        weights = tf.ones_like(gate[:, 0]) if valid is None else tf.cast(valid, tf.float32)
+    def _report(self, gate: tf.Tensor, weights: tf.Tensor) -> None:
         count = tf.maximum(tf.reduce_sum(weights), 1.0)
         load = tf.reduce_sum(gate * weights[:, None], axis=0) / count
         entropy = -tf.reduce_sum(tf.math.xlogy(gate, gate), axis=1)
