@@ -228,8 +228,8 @@ class NextItemModel(BackboneModel):
     def _targets(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the states that predict items, and which ones."""
         plan, loss, items = self.next_item, self.objective_of_items, self.items
-        ids, after = inputs[plan.history], inputs[self._own.after]
-        lengths = inputs[f"{plan.history}/length"]
+        after = inputs[self._own.after]
+        ids, lengths = self._own.whole(inputs, plan.history)
         following = _following(ids, lengths, after[:, 0])
         if plan.targets == "RANDOM_STEP":
             lengths = loss.cut(lengths)

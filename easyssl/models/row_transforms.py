@@ -27,7 +27,7 @@ class RowTransforms:
         after: Name of the feature with the items after the history, int64 `[batch, n]`, padded with -1.
         seen: Name of the feature with the whole history, int64 `[batch, n]`, padded with -1.
         serving: From the columns of rows to features.
-        training: The same, with `after`.
+        training: The same, with `after`, and whole histories where training cuts them.
         items: From the columns of items to features, `item_tensors.ITEM` among them.
     """
 
@@ -48,18 +48,37 @@ class RowTransforms:
         )
         of_items = {name: spec for name, spec in specs.items() if set(spec.inputs) <= set(plan.corpus)}
         of_rows = {name: spec for name, spec in specs.items() if name not in of_items}
-        of_rows[self.seen] = seen
-        self.serving = transform_from_config(config, of_rows)
-        self.training = transform_from_config(config, {**of_rows, self.after: after})
-        item = item_spec(history, plan.item_id)
-        self.items = transform_from_config(config, {**of_items, item.name: item})
         split = config.message.data_config.sequence_split
         cut = {split.items, *split.aligned}
         self._cut = [n for n, s in of_rows.items() if s.used and s.is_sequence and s.inputs[0] in cut]
-        self._cut.remove(self.seen)
+        of_rows[self.seen] = seen
+        self._whole: dict[str, str] = {}  # the name under which a feature has all of its steps
+        self._limits: dict[str, tuple[int, bool]] = {}
+        of_training = {**of_rows, self.after: after}
+        for name in self._cut if plan.targets == "RANDOM_STEP" else ():
+            spec = specs[name]
+            if not spec.max_seq_len or spec.sequence_combiner:
+                continue
+            self._limits[name] = spec.max_seq_len, spec.keep_last
+            whole = dataclasses.replace(spec, name=f"{name}/whole", max_seq_len=0)
+            if dataclasses.replace(whole, name=self.seen) == seen:
+                whole = seen
+            self._whole[name] = whole.name
+            of_training[whole.name] = whole
+        self.serving = transform_from_config(config, of_rows)
+        self.training = transform_from_config(config, of_training)
+        item = item_spec(history, plan.item_id)
+        self.items = transform_from_config(config, {**of_items, item.name: item})
+
+    def whole(self, features: Mapping[str, tf.Tensor], name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns all steps of a sequence before a step is drawn to cut it at, and their number `[batch]`."""
+        name = self._whole.get(name, name)
+        return features[name], features[f"{name}/length"]
 
     def shortened(self, features: Mapping[str, tf.Tensor], lengths: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the histories, and what goes with them, with the first `lengths` steps only.
+        """Returns histories, and what goes with them, as they were after the first `lengths` steps.
+
+        Like a history that ends there, each keeps but its last (or first) `max_seq_len` steps.
 
         Args:
             features: Transformed features of a batch.
@@ -67,11 +86,18 @@ class RowTransforms:
         """
         found = {}
         for name in self._cut:
-            steps = features[name]
-            kept = tf.range(tf.shape(steps)[1])[None, :] < lengths[:, None]
+            steps, length = self.whole(features, name)
+            length = tf.minimum(length, lengths)
+            limit, keep_last = self._limits.get(name, (0, False))
+            if limit:
+                start = tf.maximum(length - limit, 0) * int(keep_last)
+                length = tf.minimum(length, limit)
+                places = start[:, None] + tf.range(tf.minimum(tf.shape(steps)[1], limit))[None, :]
+                steps = tf.gather(steps, tf.minimum(places, tf.shape(steps)[1] - 1), batch_dims=1)
+            kept = tf.range(tf.shape(steps)[1])[None, :] < length[:, None]
             none = tf.constant(-1 if steps.dtype.is_integer else 0, steps.dtype)
             found[name] = tf.where(
                 tf.reshape(kept, tf.concat([tf.shape(kept), [1] * (steps.shape.rank - 2)], 0)), steps, none
             )
-            found[f"{name}/length"] = tf.minimum(features[f"{name}/length"], lengths)
+            found[f"{name}/length"] = length
         return found

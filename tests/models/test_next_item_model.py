@@ -183,21 +183,22 @@ def test_xla_compares_all_items_and_gets_the_same(built, options):
     assert found[0] == pytest.approx(found[1], rel=1e-5) and found[0] > 0
 
 
-def test_random_steps_cut_histories(built):
+@pytest.mark.parametrize("history", [[5, 6, 1, 2], [5, 6, 1, 2, 7, 4, 1]])
+def test_random_steps_cut_histories(built, history):
     model = built(targets="RANDOM_STEP")
     table = table_of(model)
-    history, seen = [5, 6, 1, 2], set()
-    outcomes = {}
-    for end in range(1, 5):
-        user = np.mean(table[history[:end]], axis=0)
+    outcomes, seen = {}, set()
+    for end in range(1, len(history) + 1):
+        # Also what is longer than max_seq_len is cut anywhere, and its last 5 steps before that are kept.
+        user = np.mean(table[history[max(0, end - 5) : end]], axis=0)
         target = [*history, 3][end]
         outcomes[end] = -log_softmax(table[IDS] @ user)[IDS.index(target)]
-    features = features_of(model, ["5|6|1|2"], ["3"])
-    for _ in range(40):
+    features = features_of(model, ["|".join(map(str, history))], ["3"])
+    for _ in range(60):
         found = training_loss(model, features)
         seen |= {end for end, value in outcomes.items() if np.isclose(found, value, rtol=1e-4, atol=1e-5)}
         assert any(np.isclose(found, value, rtol=1e-4, atol=1e-5) for value in outcomes.values())
-    assert seen == {1, 2, 3, 4}
+    assert seen == set(outcomes)
 
 
 def test_hidden_steps_are_guessed(built):
