@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from easyssl.metrics.interest_diversity import InterestDiversity
 from easyssl.metrics.metric import Metric
 from easyssl.metrics.retrieval import RetrievalMetrics
 
@@ -21,7 +22,7 @@ class ItemRanking(Metric):
     """`RetrievalMetrics` of a NextItemModel, with histories left out of the ranking, or not, or both.
 
     The names of results end in `_excluded` or `_kept`; `users` and the names of slices are those of
-    `RetrievalMetrics`.
+    `RetrievalMetrics`. Users with several interests have those of `InterestDiversity`, too.
 
     Args:
         protocols: `"excluded"`, `"kept"` or both.
@@ -54,6 +55,7 @@ class ItemRanking(Metric):
     def reset(self) -> None:
         """Forgets all rows seen so far."""
         self._metrics: dict[str, RetrievalMetrics] = {}
+        self._diversity = InterestDiversity(self.ks)
 
     def update(
         self,
@@ -80,6 +82,9 @@ class ItemRanking(Metric):
             lists = predictions[f"lists_{name}"]
             lengths = predictions["history_lengths"]
             metric.update(predictions[f"ranks_{name}"], predictions["targets"], lists, lengths)
+        if "interests" in predictions:
+            recommended = {name: predictions[f"lists_{name}"] for name in self.protocols}
+            self._diversity.update(predictions["interests"], predictions["items"], recommended)
 
     def result(self) -> float:
         """Returns the first result."""
@@ -91,7 +96,7 @@ class ItemRanking(Metric):
         for protocol, metric in self._metrics.items():
             for name, value in metric.result().items():
                 found[name if name.rpartition("/")[2] == "users" else f"{name}_{protocol}"] = value
-        return found
+        return {**found, **self._diversity.result()}
 
 
 def ranking_from_config(config: Config) -> ItemRanking:

@@ -138,6 +138,8 @@ class NextItemModel(BackboneModel):
         users, items = self._compared(features)
         targets = self.items.places_of(features[self._own.after])
         predicted = {"users": users, "items": items, "targets": targets}
+        if users.shape.rank == 3:
+            predicted["interests"] = users[..., :-1] if self.next_item.item_bias else users
         seen = self.items.places_of(features[self._own.seen])
         for name in self._ranking.protocols:
             excluded = seen if name == EXCLUDED else None

@@ -245,6 +245,20 @@ def test_evaluation_ranks_all_items(built):
     np.testing.assert_array_equal(predicted["history_lengths"], [3, 1, 0, 5])
 
 
+def test_evaluation_hands_out_several_interests(built):
+    blocks = """blocks {
+      name: 'user' inputs { block_name: 'history' } keras_layer {
+        class_name: 'MultiInterestAttention' st_params { fields { key: 'num_interests' value { number_value: 3 } } }
+      }
+    }"""
+    model = built("item_bias: true", "NEXT_STEP", blocks)
+    predicted = model.compute_losses(features_of(model), {}, training=False).predictions
+    assert predicted["users"].shape == (4, 3, 5)  # the last one meets the bias
+    np.testing.assert_array_equal(predicted["interests"], predicted["users"][..., :4])
+    model = built(targets="NEXT_STEP")
+    assert "interests" not in model.compute_losses(features_of(model), {}, training=False).predictions
+
+
 def test_predictions_name_items_and_leave_out_the_whole_history(built):
     model = built("top_k: 3")
     table = table_of(model)
