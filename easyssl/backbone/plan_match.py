@@ -9,7 +9,8 @@ from typing import Any
 from easyssl.backbone.plan_order import Node, targets
 from easyssl.backbone.plan_types import MAIN, Plan
 from easyssl.data.features.types import FeatureSpec
-from easyssl.data.negatives import sampler_field
+from easyssl.data.hard_negatives import HARD_NEGATIVES
+from easyssl.data.sampler_config import hard_negatives_per_row, sampler_field, sampler_message
 from easyssl.errors import nearest
 
 LIST_WISE = "SOFTMAX_CROSS_ENTROPY"
@@ -65,6 +66,7 @@ class MatchPlan:
         log_q_buckets: Buckets of the estimate of how often items come; 0 without the correction.
         log_q_rate: Weight of the newest gap in it.
         sampled: Columns to which a sampler appends negatives.
+        hard: Negatives that a row may have for itself alone; 0 without them.
     """
 
     user: Tower
@@ -78,6 +80,7 @@ class MatchPlan:
     log_q_buckets: int
     log_q_rate: float
     sampled: tuple[str, ...]
+    hard: int
 
     @property
     def separate(self) -> bool:
@@ -132,6 +135,7 @@ def plan_match(config: Any, plan: Plan, specs: Mapping[str, FeatureSpec]) -> Mat
         log_q_buckets=params.log_q_buckets if params.log_q_correction else 0,
         log_q_rate=params.log_q_rate,
         sampled=_sampled(config, user, item, specs, list_wise),
+        hard=hard_negatives_per_row(config),
     )
 
 
@@ -238,10 +242,12 @@ def _sampled(
     path = sampler_field(config)
     if path is None:
         return ()
-    config.refuse(path)
     if not list_wise:
         raise config.error(path, f"sampled items have no label; set loss_type to {LIST_WISE}")
-    columns = tuple(getattr(config.message.data_config, path.split(".")[1]).attr_fields)
+    columns = tuple(sampler_message(config).attr_fields)
+    if HARD_NEGATIVES in specs and hard_negatives_per_row(config):
+        text = f"tells the model its '{HARD_NEGATIVES}', so that no feature may be called that"
+        raise config.error(path, text)
     path = f"{path}.attr_fields"
     missing = [column for column in item.columns if column not in columns]
     if missing:

@@ -13,9 +13,11 @@ import numpy as np
 
 from easyssl.data.cursor import Cursor, WindowStart
 from easyssl.data.empty_targets import EmptyTargets
-from easyssl.data.negatives import NegativeSampler, SampledRows, sampler_from_config
+from easyssl.data.mixed_batches import MixedBatches, mixed_column
+from easyssl.data.negatives import NegativeSampler, SampledRows
 from easyssl.data.quarantine import BadRows
 from easyssl.data.readers import Reader
+from easyssl.data.sampler_config import sampler_from_config
 from easyssl.data.sequence_split import SplitReader, split_columns, split_from_config
 from easyssl.data.windows import Rows, Window, concatenate, permutation, read_windows
 from easyssl.errors import DataError
@@ -75,6 +77,7 @@ class Dataset:
         targets: Columns in which an empty cell is worth a warning: labels and weights.
         warn: Called with the warning, once for each of them; by default it goes to stderr.
         negatives: Draws further items for each batch; by default there are none.
+        mixed: Column of which a batch of one value is worth a warning; by default there is none.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -103,6 +106,7 @@ class Dataset:
         targets: Collection[str] = (),
         warn: Callable[[str], None] | None = None,
         negatives: NegativeSampler | None = None,
+        mixed: str = "",
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size should be at least 1. Received: batch_size={batch_size}")
@@ -128,6 +132,7 @@ class Dataset:
         self.bad_rows = BadRows() if bad_rows is None else bad_rows
         self.negatives = negatives
         self._empty_targets = EmptyTargets(targets, warn)
+        self._mixed = MixedBatches(mixed, warn) if mixed else None
         self._min_rows = max(1, shuffle_buffer_size) if shuffle else 1
 
     def batches(self, cursor: Cursor | None = None) -> Iterator[RawBatch]:
@@ -154,6 +159,9 @@ class Dataset:
             any_batch = cursor.rows > 0
             for batch in self._epoch(cursor):
                 any_batch = True
+                if self._mixed is not None:
+                    values = batch.columns[self._mixed.column]
+                    self._mixed.look(values, batch.paths[0], batch.lines[0])
                 yield batch if self.negatives is None else self._with_negatives(batch, self.negatives)
             if not any_batch and (not self.num_epochs or self.drop_remainder):
                 raise DataError(
@@ -304,6 +312,9 @@ def dataset_from_config(
     negatives = sampler_from_config(config, mode, declared, columns)
     if negatives is not None and columns is not None:
         columns = list(dict.fromkeys([*columns, *negatives.read_columns]))
+    mixed = mixed_column(config) if training else ""
+    if mixed and columns is not None:
+        columns = list(dict.fromkeys([*columns, mixed]))
     split = split_from_config(config, mode)
     if split is None:
         reader = from_config.make_reader(config, declared, select=columns)
@@ -325,4 +336,5 @@ def dataset_from_config(
         bad_rows=from_config.bad_rows_from_config(config, quarantine),
         targets=() if mode == "predict" else [*data.label_fields, data.sample_weight],
         negatives=negatives,
+        mixed=mixed,
     )

@@ -1,4 +1,4 @@
-"""Items drawn from a file as further negatives of a batch.
+"""Items drawn from a file as further negatives of a batch, and those that are listed for its users.
 
 The draws are a function of the seed and the position in the data, so a resumed run draws what the
 uninterrupted one would have drawn.
@@ -10,20 +10,15 @@ import dataclasses
 import functools
 import os
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from easyssl.data.hard_negatives import HARD_NEGATIVES, HardNegatives
 from easyssl.data.item_file import Items, read_items
 from easyssl.data.rows import Column
 from easyssl.data.user_items import read_user_items
-from easyssl.errors import DataError, nearest
-
-if TYPE_CHECKING:
-    from easyssl.config import Config
-
-SAMPLERS = ("negative_sampler", "negative_sampler_v2", "negative_sampler_in_memory")
-"""The fields of `data_config` that are acted on here."""
+from easyssl.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +26,32 @@ class SampledRows:
     """Items that were drawn for a batch.
 
     Attributes:
-        columns: Values by item column, `[num_sample]` each.
+        columns: Values by item column, `[items]` each: those for all rows, then those for single rows.
         path: The item file.
-        lines: Line of each item, `[num_sample]`.
+        lines: Line of each item, `[items]`.
+        hard: For whom the last items are: the row, and the number of the item among those of the row,
+            `[hard, 2]` int64. None if there are none for single rows.
     """
 
     columns: Mapping[str, np.ndarray]
     path: str
     lines: np.ndarray
+    hard: np.ndarray | None = None
+
+    def without(self, row: int) -> SampledRows:
+        """Returns the items for a batch that a row is left out of.
+
+        Args:
+            row: Its place in the batch.
+        """
+        if self.hard is None:
+            return self
+        others = self.hard[:, 0] != row
+        kept = np.concatenate([np.ones(len(self.lines) - len(others), bool), others])
+        hard = self.hard[others]
+        hard[:, 0] -= hard[:, 0] > row
+        columns = {name: values[kept] for name, values in self.columns.items()}
+        return SampledRows(columns, self.path, self.lines[kept], hard)
 
 
 class NegativeSampler:
@@ -57,9 +70,10 @@ class NegativeSampler:
         weighted: Whether to draw by weight.
         columns: Names of the columns to return. Default: all of `attributes`.
         where: Beginning of an error about the number of items.
-        user_column: The column of the rows that holds user ids, with `choices`.
+        user_column: The column of the rows that holds user ids, with `choices` or `hard`.
         choices: A file of items by user, see `user_items.read_user_items`. What a user of the batch has
             chosen is not drawn for the batch either.
+        hard: Adds items for single rows.
 
     Example:
         >>> sampler = NegativeSampler("items.tsv", Column("item"), [Column("item")], 100)  # doctest: +SKIP
@@ -81,7 +95,9 @@ class NegativeSampler:
         where: str = "",
         user_column: Column | None = None,
         choices: str = "",
+        hard: HardNegatives | None = None,
     ) -> None:
+        self.hard = hard
         self.user_column = user_column
         self.choices = choices
         self.path = path
@@ -111,7 +127,7 @@ class NegativeSampler:
         Raises:
             DataError: If the file is malformed.
         """
-        if self.user_column is None:
+        if self.user_column is None or not self.choices:
             return {}
         return read_user_items(self.choices, self.user_column, self.id_column, self.items)
 
@@ -140,7 +156,7 @@ class NegativeSampler:
         Args:
             ids: Item ids of the batch `[batch]`; these items are not drawn.
             *key: Numbers of at least 0 that tell this batch from all others.
-            users: User ids of the batch; what they have chosen is not drawn.
+            users: User ids of the batch `[batch]`; what they have chosen is not drawn.
 
         Raises:
             DataError: If the file is malformed, or has too few items.
@@ -152,14 +168,18 @@ class NegativeSampler:
             excluded[self.chosen[user]] = True
         stream = np.random.PCG64(np.random.SeedSequence([self.seed, *key]))
         draw = self._by_weight if self.weighted else self._uniformly
-        places = draw(stream, excluded)
+        places = draw(stream, excluded) if self.count else np.zeros(0, np.int64)
+        hard = None
+        if self.hard is not None:
+            hard, listed = self.hard.draw(users, ids.tolist(), items, stream)
+            places = np.concatenate([places, listed])
         columns = {name: items.columns[name][places] for name in self.columns}
-        return SampledRows(columns, self.path, items.lines[places])
+        return SampledRows(columns, self.path, items.lines[places], hard)
 
     def fingerprint(self) -> list[Any]:
         """Returns what the draws depend on beside the position in the data, as JSON values."""
-        described: list[Any] = []
-        for path in filter(None, (self.path, self.choices)):
+        described: list[Any] = [] if self.hard is None else [self.hard.count]
+        for path in filter(None, (self.path, self.choices, self.hard.path if self.hard else "")):
             try:
                 described += [os.path.basename(path), os.path.getsize(path)]
             except OSError as error:
@@ -200,6 +220,8 @@ class NegativeSampler:
 def with_sampled(columns: Mapping[str, np.ndarray], sampled: SampledRows | None) -> dict[str, np.ndarray]:
     """Returns columns `[batch]` with the sampled items behind the rows of each item column.
 
+    If some are for single rows, a further column, `HARD_NEGATIVES`, says for which.
+
     Args:
         columns: Name to array `[batch]`.
         sampled: What was drawn, or None.
@@ -211,77 +233,10 @@ def with_sampled(columns: Mapping[str, np.ndarray], sampled: SampledRows | None)
         ([1, 7, 8], [5])
     """
     joined = dict(columns)
-    for name, values in ({} if sampled is None else sampled.columns).items():
+    if sampled is None:
+        return joined
+    for name, values in sampled.columns.items():
         joined[name] = np.concatenate([columns[name], values])
+    if sampled.hard is not None:
+        joined[HARD_NEGATIVES] = sampled.hard
     return joined
-
-
-def sampler_field(config: Config) -> str | None:
-    """Returns the path of the sampler that a config sets, such as `data_config.negative_sampler`."""
-    kind = config.message.data_config.WhichOneof("sampler")
-    return None if kind is None else f"data_config.{kind}"
-
-
-def sampler_from_config(
-    config: Config, mode: str, columns: Sequence[Column], select: Collection[str] | None = None
-) -> NegativeSampler | None:
-    """Returns the sampler that `data_config` asks for.
-
-    Args:
-        config: The config.
-        mode: `"train"`, `"evaluate"` or `"predict"`; rows to predict get no negatives.
-        columns: All columns, see `from_config.columns_from_config`.
-        select: Names of the columns to return. Default: all.
-
-    Returns:
-        The sampler, or None if nothing is to be drawn.
-
-    Raises:
-        ConfigError: If a field of the sampler is missing, or names no column or no file.
-    """
-    path = sampler_field(config)
-    if path is None:
-        return None
-    config.refuse(path)
-    kind = path.split(".")[1]
-    message = getattr(config.message.data_config, kind)
-    known = {column.name: column for column in columns}
-    by_user = kind == "negative_sampler_v2"
-    input_path = "item_input_path" if by_user else "input_path"
-    needed = [input_path, "num_sample", "item_id_field", "attr_delimiter"]
-    needed += ["pos_edge_input_path", "user_id_field"] if by_user else []
-    for field in needed:
-        if not getattr(message, field):
-            raise config.error(path, f"{field} is not set")
-    if not message.attr_fields:
-        raise config.error(path, "attr_fields is not set, expected the columns of an item")
-    fields = [(f"attr_fields[{i}]", name) for i, name in enumerate(message.attr_fields)]
-    fields += [("user_id_field", message.user_id_field)] if by_user else []
-    for field, name in [("item_id_field", message.item_id_field), *fields]:
-        if name not in known:
-            raise config.error(f"{path}.{field}", f"there is no column '{name}'{nearest(name, known)}")
-    if len(set(message.attr_fields)) < len(message.attr_fields):
-        raise config.error(f"{path}.attr_fields", "a column comes twice")
-    files = [
-        config.resolve_path(getattr(message, field), f"{path}.{field}")
-        for field in (input_path, "pos_edge_input_path")[: 1 + by_user]
-    ]
-    count = {"train": message.num_sample, "evaluate": message.num_eval_sample}.get(mode, 0)
-    if not count:
-        return None
-    for field, file in zip((input_path, "pos_edge_input_path"), files, strict=False):
-        if not os.path.isfile(file):
-            raise DataError(f"{config.where(f'{path}.{field}')}: there is no file {file}")
-    return NegativeSampler(
-        files[0],
-        known[message.item_id_field],
-        [known[name] for name in message.attr_fields],
-        count,
-        config.message.train_config.seed,
-        delimiter=message.attr_delimiter,
-        weighted=kind != "negative_sampler_in_memory",
-        columns=select,
-        where=f"{config.where(path)}: {path}: ",
-        user_column=known[message.user_id_field] if by_user else None,
-        choices=files[1] if by_user else "",
-    )

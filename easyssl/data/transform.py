@@ -134,6 +134,10 @@ class FeatureTransform(tf.Module):
                 kwargs = {"length_buckets": rounding} if spec.is_sequence else {}
                 self.features.append(TRANSFORMS[spec.type](spec, **kwargs))
 
+    # A model that has a transform would look through all features each time that it is asked for its weights.
+    variables = trainable_variables = non_trainable_variables = ()
+    """There are none."""
+
     def signature(self) -> dict[str, tf.TensorSpec]:
         """Returns the `tf.TensorSpec` `[batch]` of every column that is read."""
         return {name: tf.TensorSpec([None], COLUMN_DTYPES[kind], name) for name, kind in self.columns.items()}
@@ -166,6 +170,19 @@ class FeatureTransform(tf.Module):
                     }
                 found |= {f"{spec.name}{part}": each for part, each in known[kind].items()}
         return found
+
+    def symbolic_output(self) -> dict[str, tf.Tensor]:
+        """Makes placeholders like the outputs in the current graph, which is not to be run.
+
+        Outputs that are alike are one placeholder.
+        """
+        made: dict[Any, tf.Tensor] = {}
+        signature = self.output_signature()
+        for spec in signature.values():
+            kind = (spec.dtype, str(spec.shape))
+            if kind not in made:
+                made[kind] = tf.compat.v1.placeholder(spec.dtype, spec.shape)
+        return {name: made[spec.dtype, str(spec.shape)] for name, spec in signature.items()}
 
     def __call__(self, raw: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Transforms one batch.
@@ -236,12 +253,17 @@ class FeatureTransform(tf.Module):
         return min(found, key=lambda bad: bad.row, default=None)
 
 
-def transform_from_config(config: Config, specs: Mapping[str, FeatureSpec] | None = None) -> FeatureTransform:
+def transform_from_config(
+    config: Config,
+    specs: Mapping[str, FeatureSpec] | None = None,
+    kind: type[FeatureTransform] = FeatureTransform,
+) -> FeatureTransform:
     """Returns the transform of a config's features.
 
     Args:
         config: The config.
         specs: Its features, if they are built already.
+        kind: Which transform. Defaults to FeatureTransform.
 
     Raises:
         ConfigError: At the field that is wrong.
@@ -249,15 +271,20 @@ def transform_from_config(config: Config, specs: Mapping[str, FeatureSpec] | Non
     specs = build_feature_specs(config) if specs is None else specs
     length_buckets = tuple(config.message.data_config.length_buckets)
     try:
-        return FeatureTransform(specs, column_types(config), length_buckets)
+        return kind(specs, column_types(config), length_buckets)
     except ValueError as error:
         raise config.error("data_config.length_buckets", str(error)) from None
 
 
 def _kind(spec: FeatureSpec) -> FeatureSpec:
     """Returns a feature without what neither types nor shapes of its outputs depend on."""
+    expression = spec.expression
+    if expression:
+        places = {name: f"${place}" for place, name in enumerate(spec.inputs)}
+        expression = re.sub(r"\w+", lambda word: places.get(word[0], word[0]), expression)
     return dataclasses.replace(
         spec,
+        expression=expression,
         name="",
         inputs=(),
         path="",

@@ -262,7 +262,10 @@ _MAKERS: dict[str, Callable[[Any, _Outputs, _Place], Metric | list[Metric]]] = {
 def _sampled(data: Any) -> bool:
     """Returns whether negatives are sampled in evaluation."""
     kind = data.WhichOneof("sampler")
-    return kind is not None and getattr(data, kind).num_eval_sample > 0
+    if kind is None:
+        return False
+    sampler = getattr(data, kind)
+    return sampler.num_eval_sample > 0 or getattr(sampler, "num_hard_sample", 0) > 0
 
 
 def _loss_name(model: Any, loss: str | int) -> str:

@@ -13,11 +13,14 @@ from tensorflow import keras
 from easyssl.backbone.merge import describe
 from easyssl.backbone.plan_match import MatchPlan, Tower, plan_match
 from easyssl.config import Config
+from easyssl.data.hard_negatives import HARD_NEGATIVES
+from easyssl.data.transform import FeatureTransform, transform_from_config
 from easyssl.functional.masking import EXCLUDED
 from easyssl.functional.similarity import comparable, similarities
 from easyssl.layers.streaming_frequency import StreamingFrequency
 from easyssl.models import heads
 from easyssl.models.backbone_model import BackboneModel, Signature
+from easyssl.models.hard_negatives import WithHardNegatives, in_columns
 from easyssl.models.tasks import REG_POS, Task, match_task
 
 _LOG_PROBABILITIES = "log_probabilities"
@@ -37,7 +40,9 @@ class MatchModel(BackboneModel):
     `sum_i w_i (-log softmax_j(score_ij)[i]) / sum_i w_i`, plus
     `reg_pos_loss = sum_i w_i max(0, -<u_i, v_i>) / sum_i w_i`,
 
-    with w the sample weights. With `item_id_feature`, items of the row's own id are no negatives, and
+    with w the sample weights. Hard negatives, which a sampler adds for single rows, are the last items of
+    `v`. Behind the scores of all others a row has `num_hard_sample` further ones, of its own hard negatives,
+    or `-1e30` where it has fewer. With `item_id_feature`, items of the row's own id are no negatives, and
     `log_q_correction` takes the log of the estimated probability of each item from its scores in the loss
     while training. Scores are those of the language's formula, but the loss is computed from the logits: it
     has no `1e-12` inside of the logarithm, which stops gradients where they are needed most.
@@ -62,7 +67,8 @@ class MatchModel(BackboneModel):
         - `user_tower_emb` `[batch, dim]` and `item_tower_emb` `[batch + negatives, dim]`, of length 1 for
           COSINE;
         - `logits` `[batch]` and, point-wise, `probs` `[batch]` (for L2_LOSS, `y` instead of both); with
-          `in_batch`, `logits` and `probs` `[batch, batch + negatives]`;
+          `in_batch`, `logits` and `probs` `[batch, batch + negatives]`, and `num_hard_sample` columns more
+          with hard negatives;
         - without `training` and `in_batch`, the vectors as text, numbers joined by commas: `user_emb` and
           `item_emb` `[batch]`.
 
@@ -95,11 +101,18 @@ class MatchModel(BackboneModel):
         """Returns what a config asks the model to predict."""
         return (match_task(config),)
 
+    @functools.cached_property
+    def training_transform(self) -> FeatureTransform:
+        """The transform of rows to train and to evaluate on; it says for whom hard negatives are."""
+        if not self.match.hard:
+            return self.transform
+        return transform_from_config(self._config, self.specs, WithHardNegatives)
+
     def create_variables(self) -> None:
         """Creates all variables and checks that every shape fits, without data."""
         super().create_variables()
         if self.match.sampled:  # again with numbers of rows, which differ between users and items
-            rows: dict[str, int] = {}
+            rows = {HARD_NEGATIVES: 1}
             for name, spec in self.specs.items():
                 number = 5 if set(spec.inputs) <= set(self.match.sampled) else 3
                 rows |= {f"{name}{part}": number for part in ("", "/length", "/weight")}
@@ -121,14 +134,22 @@ class MatchModel(BackboneModel):
             )
         in_batch = bool(training) if in_batch is None else in_batch
         if self.match.list_wise and in_batch:
-            scores = self._scores(user, item)
+            hard = inputs.get(HARD_NEGATIVES) if self.match.hard else None
+            last = tf.shape(item)[0] - (0 if hard is None else tf.shape(hard)[0])
+            scores = self._scores(user, item[:last])
             if self.match.mask_accidental_hits:
-                candidates = _candidates(inputs[self.match.item_id], tf.shape(user)[0])
+                candidates = _candidates(inputs[self.match.item_id][:last], tf.shape(user)[0])
                 scores = tf.where(candidates, scores, EXCLUDED)
+            if hard is not None:
+                own = self._hard_scores(user, item[last:], hard, inputs)
+                further = in_columns(own, hard, tf.shape(user)[0], self.match.hard)
+                scores = tf.concat([scores, further], axis=1)
             predicted = {"logits": scores, "probs": tf.nn.softmax(scores)}
             if self._frequency is not None and training:
                 ids = tf.cast(inputs[self.match.item_id], tf.int64)
-                predicted[_LOG_PROBABILITIES] = self._frequency(ids, training=True)
+                found = self._frequency(ids[:last], training=True)
+                # Hard negatives are not in the batch because they are popular.
+                predicted[_LOG_PROBABILITIES] = tf.pad(found, [[0, 0 if hard is None else self.match.hard]])
         else:
             predicted = self._pairs(user, item)
             if not training:
@@ -203,8 +224,24 @@ class MatchModel(BackboneModel):
         """Compares each user with each item: `[batch, batch + negatives]`."""
         return self._scaled(similarities(user, item, "dot", self.match.temperature))
 
+    def _hard_scores(
+        self, user: tf.Tensor, item: tf.Tensor, hard: tf.Tensor, inputs: Mapping[str, tf.Tensor]
+    ) -> tf.Tensor:
+        """Compares hard negatives with the users of their rows: `[hard]`."""
+        scores = self._similar(tf.gather(user, hard[:, 0]), item)
+        if not self.match.mask_accidental_hits:
+            return scores
+        ids = tf.reshape(inputs[self.match.item_id], [-1])
+        theirs = ids[tf.shape(ids)[0] - tf.shape(hard)[0] :]
+        same = (tf.gather(ids, hard[:, 0]) == theirs) & (theirs >= 0)
+        return tf.where(same, EXCLUDED, scores)
+
+    def _similar(self, user: tf.Tensor, item: tf.Tensor) -> tf.Tensor:
+        """Compares each user with the item of the same place: `[rows]`."""
+        return self._scaled(tf.reduce_sum(user * item, axis=-1) / self.match.temperature)
+
     def _pairs(self, user: tf.Tensor, item: tf.Tensor) -> dict[str, tf.Tensor]:
-        score = self._scaled(tf.reduce_sum(user * item, axis=-1) / self.match.temperature)
+        score = self._similar(user, item)
         if self.match.list_wise:
             return {"logits": score}
         return heads.predictions(score[:, None], self.task)

@@ -203,9 +203,11 @@ class Preparation:
         self.bad_rows.add(path, line, "bad_cell", repr(bad.cells), str(bad))
         kept = np.arange(len(raw.lines)) != bad.row
         columns = {name: np.asarray(column)[kept] for name, column in raw.columns.items()}
-        return dataclasses.replace(
-            raw, columns=columns, lines=np.asarray(raw.lines)[kept], paths=np.asarray(raw.paths)[kept]
-        )
+        lines, paths = np.asarray(raw.lines)[kept], np.asarray(raw.paths)[kept]
+        left = dataclasses.replace(raw, columns=columns, lines=lines, paths=paths)
+        if getattr(raw, "sampled", None) is None:
+            return left
+        return dataclasses.replace(left, sampled=raw.sampled.without(bad.row))
 
 
 def filled(batches: Iterable[Batch]) -> Iterator[Batch]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from easyssl.data.hard_negatives import HARD_NEGATIVES
+from easyssl.models.hard_negatives import of_rows
 from easyssl.training.devices import Devices, Replicas
 from easyssl.training.pipeline import Batch, Share
 from easyssl.training.step import inputs_of
@@ -17,9 +19,9 @@ class Placement:
     """Copies prepared batches to the devices; runs in the thread of a `Prefetcher`.
 
     On one device a batch stays whole; a CPU has it already. Several devices each get consecutive rows, as
-    evenly as they go, and all negatives; sequences keep the length of the whole batch. A device for which
-    there is no row gets the first one as a dummy that does not count, since all devices have to take part in
-    a step. A batch without any row is left as it is.
+    evenly as they go, and all negatives, of those for single rows its own; sequences keep the length of the
+    whole batch. A device for which there is no row gets the first one as a dummy that does not count, since
+    all devices have to take part in a step. A batch without any row is left as it is.
 
     Args:
         prepare: Makes a batch.
@@ -51,9 +53,10 @@ class Placement:
         rows = end - begin
         if not rows:
             begin, end = 0, 1
-        inputs = tf.nest.map_structure(
-            lambda tensor: _part(tensor, begin, end, batch.rows), inputs_of(batch)
-        )
+        whole = inputs_of(batch)
+        inputs = tf.nest.map_structure(lambda tensor: _part(tensor, begin, end, batch.rows), whole)
+        if HARD_NEGATIVES in whole["features"]:
+            inputs["features"] = of_rows(whole["features"], batch.rows, begin, end)
         weighted = rows
         if rows and "weights" in inputs:
             weighted = int(tf.math.count_nonzero(inputs["weights"]))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from easyssl.config import parse_config
 from easyssl.data.dataset import Dataset, dataset_from_config
+from easyssl.data.hard_negatives import HARD_NEGATIVES, HardNegatives
 from easyssl.data.negatives import NegativeSampler, SampledRows, with_sampled
 from easyssl.data.readers.csv import CsvReader
 from easyssl.data.rows import Column
@@ -253,7 +254,82 @@ def test_choices_change_the_fingerprint_and_are_checked(tmp_path):
         dataset_from_config(load(tmp_path, V2, ("user_id_field: 'user'", "user_id_field: 'usr'")), "train")
 
 
-@pytest.mark.parametrize("kind", ["hard_negative_sampler", "hard_negative_sampler_v2"])
-def test_other_samplers_are_refused(tmp_path, kind):
-    with pytest.raises(ConfigError, match=f"data_config.{kind}: not supported: negatives of single rows are not read"):
-        dataset_from_config(load(tmp_path, f"{kind} {{ item_input_path: 'items.tsv' }}"), "train")
+HARD = """
+  hard_negative_sampler {
+    user_input_path: 'users.tsv' item_input_path: 'items.tsv' hard_neg_edge_input_path: 'skipped.tsv'
+    num_sample: 3 num_hard_sample: 2 attr_fields: ['item', 'brand'] item_id_field: 'item' user_id_field: 'user'
+  }
+"""
+SKIPPED = "user:string\titem:string\tweight:float\nu\t4\t1\nu\t3\t1\nu\t7\t1\nu\t9\t0\nv\t5\t2\nv\t99\t1\nw\t8\nw\t9\nw\t1\n"
+
+
+def hard_dataset(tmp_path, text=HARD, mode="train", skipped=SKIPPED):
+    config = load(tmp_path, text)
+    (tmp_path / "skipped.tsv").write_text(skipped)
+    (tmp_path / "rows.csv").write_text("1,u,3,30\n1,x,2,20\n1,v,6,60\n1,w,10,100\n")
+    return dataset_from_config(config, mode, str(tmp_path / "rows.csv"), columns=["brand"])
+
+
+@pytest.mark.parametrize("mode", ["train", "evaluate"])
+def test_each_row_gets_what_is_listed_for_its_user(tmp_path, mode):
+    random = 3 if mode == "train" else 0
+    of_w = set()
+    for batch, _ in zip(hard_dataset(tmp_path, HARD + "shuffle: false", mode).batches(), range(30), strict=False):
+        brands = with_sampled(batch.columns, batch.sampled)["brand"].tolist()
+        indices = with_sampled(batch.columns, batch.sampled)[HARD_NEGATIVES]
+        assert brands[:4] == [30, 20, 60, 100] and len(brands) == 4 + random + 5
+        # u's own item is none of its negatives, nor what has no weight or is no item; x has none.
+        assert brands[-5:-2] == [40, 70, 50] and set(brands[-2:]) < {80, 90, 10}
+        assert indices.tolist() == [[0, 0], [0, 1], [2, 0], [3, 0], [3, 1]]
+        assert not set(brands[4 : 4 + random]) & set(brands[:4])
+        assert batch.sampled.lines[-5:-2].tolist() == [6, 9, 7]
+        of_w.add(tuple(brands[-2:]))
+    assert mode == "evaluate" or of_w == {(10, 80), (10, 90), (80, 90)}
+
+
+def test_of_many_hard_negatives_some_are_drawn_by_weight(tmp_path):
+    (tmp_path / "skipped.tsv").write_text("u\ti\tw\n" + "".join(f"u\t{i}\t{w}\n" for i, w in enumerate([1, 2, 5])))
+    items = NegativeSampler(item_file(tmp_path / "items.tsv", [1] * 4), ITEM, BOTH, 1).items
+    hard = HardNegatives(str(tmp_path / "skipped.tsv"), Column("user"), ITEM, 1)
+    stream = np.random.PCG64(3)
+    _, places = hard.draw([b"u"] * 4000, [b"3"] * 4000, items, stream)
+    np.testing.assert_allclose(np.bincount(places) / 4000, np.array([1, 2, 5]) / 8, atol=0.03)
+
+
+def test_a_row_that_is_left_out_takes_its_hard_negatives_with_it(tmp_path):
+    batch = next(iter(hard_dataset(tmp_path, HARD + "shuffle: false").batches()))
+    left = batch.sampled.without(0)
+    assert left.hard.tolist() == [[1, 0], [2, 0], [2, 1]]
+    assert left.columns["brand"].tolist() == [*batch.sampled.columns["brand"][:3], *batch.sampled.columns["brand"][5:]]
+    assert left.lines.tolist() == [*batch.sampled.lines[:3], *batch.sampled.lines[5:]]
+    assert left.without(0).hard.tolist() == [[0, 0], [1, 0], [1, 1]]
+
+
+def test_both_kinds_of_edges_at_once(tmp_path):
+    text = HARD.replace("sampler {", "sampler_v2 {").replace("num_sample: 3", "num_sample: 40 pos_edge_input_path: 'clicks.tsv'")
+    (tmp_path / "clicks.tsv").write_text(CLICKS)
+    batch = next(iter(hard_dataset(tmp_path, text).batches()))
+    assert not {40, 50, 70, 80} & set(batch.sampled.columns["brand"][:40].tolist())
+    assert len(batch.sampled.hard) == 5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("num_hard_sample: 2", "", "hard_negative_sampler: num_hard_sample is not set"),
+        ("hard_neg_edge_input_path: 'skipped.tsv'", "", "hard_neg_edge_input_path is not set"),
+        ("user_id_field: 'user'", "user_id_field: 'usr'", "user_id_field: there is no column 'usr'; did you mean 'user'"),
+        ("'skipped.tsv'", "'gone.tsv'", "there is no file .*gone.tsv"),
+    ],
+)
+def test_a_hard_negative_sampler_that_does_not_fit_is_told(tmp_path, old, new, message):
+    with pytest.raises((ConfigError, DataError), match=message):
+        hard_dataset(tmp_path, HARD.replace(old, new))
+
+
+def test_a_hard_negative_of_negative_weight_is_told(tmp_path):
+    given = hard_dataset(tmp_path, skipped=SKIPPED + "x\t1\t-2\n")
+    with pytest.raises(DataError, match=r"skipped.tsv:11: the weight is -2, expected at least 0"):
+        next(iter(given.batches()))
+    whole = given.fingerprint()
+    assert hard_dataset(tmp_path).fingerprint() != whole

@@ -6,8 +6,13 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.config import parse_config
+from easyssl.data.dataset import dataset_from_config
 from easyssl.errors import ConfigError
 from easyssl.models import MatchModel, build_model
+from easyssl.models.hard_negatives import of_rows
+from easyssl.training.labels import Labels
+from easyssl.training.pipeline import Preparation
+from easyssl.training.step import graph_function, inputs_of, open_inputs
 
 pytestmark = pytest.mark.both_keras
 
@@ -95,6 +100,96 @@ def test_items_of_the_own_id_are_no_negatives(text, rows):
     plain = built(text(params="item_id_feature: 'item' mask_accidental_hits: false", data=SAMPLER))
     logits = plain.compute_losses(plain.transform(raw), {}, None, training=False).predictions["logits"]
     assert np.min(logits) > -2.0
+
+
+HARD = """
+  hard_negative_sampler {
+    item_input_path: 'items.tsv' hard_neg_edge_input_path: 'skipped.tsv' num_sample: 2 num_hard_sample: 3
+    attr_fields: ['item', 'brand'] item_id_field: 'item' user_id_field: 'user'
+  }
+"""
+INDICES = np.array([[0, 0], [0, 1], [3, 0]], np.int64)
+
+
+def hard_features(model, rows):
+    """Returns features of 5 rows, 2 negatives of all, 2 of row 0 and 1 of row 3."""
+    raw = item_rows(rows(5), rows(5, seed=1))
+    raw["item"] = np.array([b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"1", b"9"], object)
+    return model.training_transform({**raw, "hard_neg_indices": INDICES})
+
+
+@pytest.mark.parametrize("params", ["", "item_id_feature: 'item'"])
+def test_hard_negatives_are_compared_with_their_rows_alone(text, rows, params):
+    model = built(text(params=f"temperature: 0.5 scale_simi: true {params}", data=HARD))
+    model.get_layer("similarity").weights[1].assign(0.3)
+    losses = model.compute_losses(hard_features(model, rows), {}, None, training=False)
+    user, item = float64(losses.predictions["user_tower_emb"], losses.predictions["item_tower_emb"])
+    expected = np.full((5, 10), -np.inf)
+    expected[:, :7] = user @ item[:7].T / 0.5 + 0.3
+    for (row, number), vector in zip(INDICES, item[7:], strict=True):
+        expected[row, 7 + number] = user[row] @ vector / 0.5 + 0.3
+    if params:  # the second one of row 0 is its own item
+        expected[0, 8] = -np.inf
+    logits = float64(losses.predictions["logits"])[0]
+    np.testing.assert_array_equal(logits < -1e29, np.isinf(expected))
+    np.testing.assert_allclose(logits[logits > -1e29], expected[logits > -1e29], rtol=1e-4, atol=1e-5)
+    loss = softmax_loss(expected, np.ones(5))
+    np.testing.assert_allclose(losses.unweighted["cross_entropy_loss"], loss, rtol=1e-4)
+    # Without any, as in a batch of users for whom nothing is listed.
+    raw = {**item_rows(rows(5), rows(2, seed=1)), "hard_neg_indices": INDICES[:0]}
+    none = model.compute_losses(model.training_transform(raw), {}, None, training=False)
+    assert none.predictions["logits"].shape == (5, 10) and np.max(none.predictions["logits"][:, 7:]) < -1e29
+    assert model(model.transform(rows(5)), training=False)["logits"].shape == (5,)
+
+
+def test_hard_negatives_teach_under_xla_and_without_correction(text, rows):
+    params = "item_id_feature: 'item' log_q_correction: true log_q_buckets: 50"
+    model = built(text(params=params, data=HARD))
+    model.create_variables()
+    features = hard_features(model, rows)
+
+    def gradient(features):
+        with tf.GradientTape() as tape:
+            losses = model.compute_losses(features, {}, None, training=True)
+        table = next(v for v in model.trainable_variables if "brand" in getattr(v, "path", v.name))
+        found = tape.gradient(losses.unweighted["cross_entropy_loss"], table)
+        return tf.convert_to_tensor(found), losses.predictions["log_probabilities"]
+
+    plain, log_p = gradient(features)
+    compiled, _ = tf.function(gradient, jit_compile=True, autograph=False)(features)
+    assert np.all(np.any(np.asarray(plain)[np.asarray(features["brand"])[7:]] != 0, axis=-1))
+    np.testing.assert_allclose(log_p[7:], np.zeros(3))
+    assert log_p.shape == (10,) and compiled.shape == plain.shape
+
+
+def test_hard_negatives_come_from_files_to_the_loss(text, tmp_path):
+    lines = [f"{i}\t1\t{i}:{i % 10}\n" for i in range(30)]
+    (tmp_path / "items.tsv").write_text("id:int64\tweight:float\tfeature:string\n" + "".join(lines))
+    (tmp_path / "skipped.tsv").write_text("u\ti\tw\n1\t20\t1\n1\t21\t1\n3\t22\t1\n")
+    (tmp_path / "rows.csv").write_text("1,1,0.5,4,4\n1,bad,0.1,5,5\n0,2,0.5,6,6\n1,3,0.5,7,7\n1,1,0.5,20,0\n")
+    skip = "malformed_rows: SKIP max_malformed_rows: 1 " + HARD
+    config = parse_config(text(data=skip, head="model_dir: 'run' train_input_path: 'rows.csv'"), str(tmp_path / "my.config"))
+    model = build_model(config)
+    data = dataset_from_config(config, "train", columns=list(model.training_transform.columns))
+    prepare = Preparation.for_model(model, Labels([]), data.bad_rows)
+    (batch,) = [prepare(raw) for raw in data.batches()]
+    assert batch.rows == 4 and batch.features["hard_neg_indices"].numpy().tolist() == [[0, 0], [0, 1], [2, 0], [3, 0]]
+    assert batch.features["brand"].numpy().tolist()[-4:] == [0, 1, 2, 1]
+    step = graph_function(lambda given: model.compute_losses(given["features"], {}).predictions["logits"], open_inputs(batch, prepare.signature()))
+    logits = step(inputs_of(batch)).numpy()
+    assert logits.shape == (4, 4 + 2 + 3)
+    assert (logits[:, 6:] > -1e29).sum(axis=1).tolist() == [2, 0, 1, 1]
+
+
+def test_rows_of_a_batch_keep_their_hard_negatives(text, rows):
+    model = built(text(data=HARD))
+    features = hard_features(model, rows)
+    whole = float64(model.predict_for_loss(features, training=False)["logits"])[0]
+    for begin, end in ((0, 2), (2, 5), (4, 5)):
+        part = of_rows(features, 5, begin, end)
+        logits = float64(model.predict_for_loss(part, training=False)["logits"])[0]
+        expected = np.concatenate([whole[begin:end, begin:end], whole[begin:end, 5:]], axis=1)
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_popular_items_are_corrected_for_while_training(text, rows):
