@@ -38,6 +38,8 @@ def reads(source: InputPlan, scope: str) -> str:
     """Returns an input as a block of the graph `scope` sees it, such as `tower(user)[0]`."""
     if source.kind == "package_input":
         name = "package input"
+    elif source.kind == "target_item":
+        name = "target item"
     elif source.kind == "package":
         name = f"{source.name}({_given(source, scope)})"
     else:

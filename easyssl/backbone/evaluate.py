@@ -18,6 +18,7 @@ from easyssl.backbone import instantiate
 from easyssl.backbone.joint_calls import join_rows, split_rows
 from easyssl.backbone.merge import MergeError, describe, merge_inputs
 from easyssl.backbone.plan import BlockPlan, GraphPlan, InputLayerPlan, InputPlan, LayerPlan
+from easyssl.backbone.plan_types import TARGET_ITEM
 
 if TYPE_CHECKING:
     from easyssl.backbone.compile import Backbone
@@ -103,7 +104,7 @@ class Evaluation:
             value = self._input(frame, plan)
             if not plan.ignore:
                 values.append(value)
-                names.append(plan.name or "package input")
+                names.append(plan.name or plan.kind.replace("_", " "))
         try:
             value = merge_inputs(values, names, block.concat_axis, block.merge_into_list)
             if block.extra_input_fn is not None:
@@ -132,6 +133,8 @@ class Evaluation:
     def _input(self, frame: Frame, plan: InputPlan) -> Any:
         if plan.kind == "package_input":
             value = frame.package_input
+        elif plan.kind == "target_item":
+            value = self._features[TARGET_ITEM]
         elif plan.kind == "package":
             value = self._call_package(frame, plan)
         else:

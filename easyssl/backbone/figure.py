@@ -105,6 +105,8 @@ class _Drawer:
             return self._block(source.scope, source.name)
         if source.kind == "package_input":
             return self._outside("package input", "from the caller")
+        if source.kind == "target_item":
+            return self._outside("target item", "while training")
         reset = source.reset_input
         subtitle = "call" if reset is None else f"call, reset to {describe.input_layer(reset)}"
         given = None

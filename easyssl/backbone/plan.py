@@ -10,6 +10,7 @@ from easyssl.backbone.plan_blocks import BlockReader, read_names
 from easyssl.backbone.plan_checks import (
     check_calls,
     check_prototypes,
+    check_target_item,
     check_tuples,
     check_used,
     check_variational_dropout,
@@ -110,6 +111,7 @@ def build_plan(config: Any, features: Mapping[str, Any]) -> Plan:
     )
     if model.HasField("variational_dropout"):
         check_variational_dropout(reader, plan)
+    check_target_item(reader, plan, dependencies, model)
     check_used(reader, plan, dependencies, places)
     check_lengths(reader, plan, features)
     check_prototypes(reader, plan, config.message.data_config.batch_size)

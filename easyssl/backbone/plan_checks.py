@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from easyssl.backbone.plan_blocks import BlockReader
 from easyssl.backbone.plan_order import Dependencies, calls
 from easyssl.backbone.plan_reader import Reader
-from easyssl.backbone.plan_types import BlockPlan, GroupPlan, InputLayerPlan, InputPlan, Plan
+from easyssl.backbone.plan_types import MAIN, BlockPlan, GroupPlan, InputLayerPlan, InputPlan, Plan
 
 _TUPLES = {
     "sequence": "(sequences, lengths, plain features)",
@@ -46,6 +47,28 @@ def check_calls(reader: Reader, block_reader: BlockReader, blocks: Blocks) -> No
             )
         if source.reset_input is not None:
             _check_reset(reader, block_reader, blocks[source.name], source)
+
+
+def check_target_item(reader: Reader, plan: Plan, dependencies: Dependencies, model: Any) -> None:
+    """Checks that what reads the item to be found has one, and gives it to losses only.
+
+    Raises:
+        ConfigError: If not.
+    """
+    behind = dependencies.behind(plan.main.outputs, MAIN)
+    for block in plan.main.blocks:
+        for source in block.inputs:
+            if source.kind != "target_item":
+                continue
+            path = f"{source.path}.use_target_item"
+            if model.model_class != "NextItemModel":
+                raise reader.error(path, "is for model_class NextItemModel")
+            if model.next_item.targets == model.next_item.HIDDEN_STEPS:
+                raise reader.error(path, "there are several with targets HIDDEN_STEPS")
+            if block.name in behind:
+                raise reader.error(
+                    path, f"the output needs '{block.name}', which knows the item that is to be found"
+                )
 
 
 def check_tuples(reader: Reader, blocks: Blocks) -> None:

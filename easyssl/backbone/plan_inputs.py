@@ -60,7 +60,9 @@ def read_input(reader: Reader, names: Names, message: Any, scope: str, path: str
     kind = message.WhichOneof("name")
     if kind is None:
         raise reader.error(
-            path, "an input needs one of feature_group_name, block_name, package_name, use_package_input"
+            path,
+            "an input needs one of feature_group_name, block_name, package_name, use_package_input, "
+            "use_target_item",
         )
     common = _common(reader, message, path)
     if kind == "package_name":
@@ -72,6 +74,12 @@ def read_input(reader: Reader, names: Names, message: Any, scope: str, path: str
         if scope == MAIN:
             raise reader.error(f"{path}.use_package_input", "only a block of a package has a package input")
         return InputPlan("package_input", "", MAIN, path, **common)
+    if kind == "use_target_item":
+        if not message.use_target_item:
+            raise reader.error(f"{path}.use_target_item", "is false; name the input instead")
+        if scope != MAIN:
+            raise reader.error(f"{path}.use_target_item", "only a block of the main graph has a target item")
+        return InputPlan("target_item", "", MAIN, path, **common)
     name = getattr(message, kind)
     if kind == "feature_group_name":
         if name not in names.blocks[scope] and name not in names.groups:

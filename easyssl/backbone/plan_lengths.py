@@ -130,7 +130,7 @@ def _blocks_of(plan: Plan, scope: str, source: InputPlan) -> Iterator[tuple[str,
         yield source.scope, source.name
     elif source.kind == "package":
         yield from _outputs(plan, source.name)
-    else:
+    elif source.kind == "package_input":
         for graph in plan.graphs:
             for block in graph.blocks:
                 for call in block.inputs:

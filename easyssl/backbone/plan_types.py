@@ -17,6 +17,9 @@ from easyssl.config.expressions import Expression
 MAIN = ""
 """The scope of blocks of the backbone itself; the scope of a block in a package is the package's name."""
 
+TARGET_ITEM = "@target_item"
+"""Name among the features of what an input of the kind `"target_item"` reads."""
+
 
 @dataclass(frozen=True)
 class InputLayerPlan:
@@ -79,9 +82,9 @@ class InputPlan:
     A `feature_group_name` has become the input block, explicit or implicit, that stands for the group.
 
     Attributes:
-        kind: `"block"`, `"package"` (called here) or `"package_input"` (what the caller of this package hands
-            in).
-        name: Name of the block or of the package; empty for `"package_input"`.
+        kind: `"block"`, `"package"` (called here), `"package_input"` (what the caller of this package hands
+            in) or `"target_item"` (the id of the item that a row has to find).
+        name: Name of the block or of the package; empty for other kinds.
         scope: Where the named block lives: `MAIN` or the name of the package; `MAIN` for other kinds.
         path: Place in the config.
         slice: Subscript applied to the value first.

@@ -20,7 +20,7 @@ class EmptyTargets:
 
     def __init__(self, names: Collection[str] = (), warn: Callable[[str], None] | None = None) -> None:
         self._watched = set(names)
-        self._warn = _to_stderr if warn is None else warn
+        self._warn = warn_on_stderr if warn is None else warn
 
     def look(self, rows: Rows) -> None:
         """Looks at the rows that are read next."""
@@ -37,6 +37,7 @@ class EmptyTargets:
             )
 
 
-def _to_stderr(text: str) -> None:
+def warn_on_stderr(text: str) -> None:
+    """Prints a warning."""
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""  # a progress line may stand there
     sys.stderr.write(f"{clear}warning: {text}\n")

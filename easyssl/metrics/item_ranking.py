@@ -30,6 +30,7 @@ class ItemRanking(Metric):
         history_edges: See `RetrievalMetrics`.
         by_popularity: Whether there are slices by popularity.
         head_share: See `RetrievalMetrics`.
+        popularity_edges: See `RetrievalMetrics`.
     """
 
     def __init__(
@@ -39,18 +40,25 @@ class ItemRanking(Metric):
         history_edges: Sequence[int] = (),
         by_popularity: bool = False,
         head_share: float = 0.2,
+        popularity_edges: Sequence[int] = (),
     ) -> None:
         self.protocols = tuple(protocols)
         self.ks = tuple(ks)
         self.history_edges = tuple(history_edges)
         self.head_share = head_share
         self.by_popularity = by_popularity
+        self.popularity_edges = tuple(popularity_edges)
         super().__init__("item_ranking", "ranks")
 
     @property
     def longest(self) -> int:
         """How many items the lists need to have."""
         return max(self.ks)
+
+    @property
+    def reads_popularity(self) -> bool:
+        """Whether how popular items are is needed."""
+        return self.by_popularity or bool(self.popularity_edges)
 
     def reset(self) -> None:
         """Forgets all rows seen so far."""
@@ -66,7 +74,7 @@ class ItemRanking(Metric):
     ) -> None:
         """Adds one batch of rankings; see `Metric`."""
         if not self._metrics:
-            counts = predictions["popularity"] if self.by_popularity else None
+            counts = predictions["popularity"] if self.reads_popularity else None
             items = len(predictions["items"])
             self._metrics = {
                 name: RetrievalMetrics(
@@ -74,7 +82,8 @@ class ItemRanking(Metric):
                     items,
                     history_edges=self.history_edges,
                     item_counts=counts,
-                    head_share=self.head_share,
+                    head_share=self.head_share if self.by_popularity else None,
+                    popularity_edges=self.popularity_edges,
                 )
                 for name in self.protocols
             }
@@ -123,18 +132,21 @@ def ranking_from_config(config: Config) -> ItemRanking:
         return ItemRanking((EXCLUDED,), (5, 10, 20))
     if min(message.topk, default=1) < 1:
         raise config.error(f"{path}.topk", "a k is 0; expected at least 1")
-    edges = list(message.history_edges)
-    if any(a >= b for a, b in zip([0, *edges], edges, strict=False)):
-        raise config.error(f"{path}.history_edges", f"found {edges}; expected increasing numbers from 1 on")
+    for field in ("history_edges", "popularity_edges"):
+        edges = list(getattr(message, field))
+        if any(a >= b for a, b in zip([0, *edges], edges, strict=False)):
+            raise config.error(f"{path}.{field}", f"found {edges}; expected increasing numbers from 1 on")
     if not 0 < message.head_share < 1:
         raise config.error(f"{path}.head_share", f"is {message.head_share:g}, expected a number in (0, 1)")
-    if message.by_popularity and not config.message.data_config.item_corpus.popularity:
-        raise config.error(f"{path}.by_popularity", "needs data_config.item_corpus.popularity")
+    for field in ("by_popularity", "popularity_edges"):
+        if getattr(message, field) and not config.message.data_config.item_corpus.popularity:
+            raise config.error(f"{path}.{field}", "needs data_config.item_corpus.popularity")
     protocols = {message.EXCLUDED: (EXCLUDED,), message.KEPT: (KEPT,), message.BOTH: (EXCLUDED, KEPT)}
     return ItemRanking(
         protocols[message.history],
         tuple(message.topk) or (5, 10, 20),
-        edges,
+        tuple(message.history_edges),
         message.by_popularity,
         message.head_share,
+        tuple(message.popularity_edges),
     )

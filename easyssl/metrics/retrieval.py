@@ -31,8 +31,9 @@ class RetrievalMetrics:
 
     - by the lengths of histories: with edges `[5, 10]` there are `history_0_4`, `history_5_9` and
       `history_10_up`;
-    - by popularity: `head_items` for the most popular items and `tail_items` for the others. A user's
-      targets of the other slice are left out; ranks stay those among all items.
+    - by popularity: `head_items` for the most popular items and `tail_items` for the others; with edges
+      `[5]` there are `popularity_0_4` for items that are in the training data less than 5 times, and
+      `popularity_5_up`. A user's targets of other slices are left out; ranks stay those among all items.
 
     Everything is kept, 12 bytes a target, and computed in float64 at the end, so that results do not depend
     on how users are cut into batches. State beside a result whether histories were excluded from the ranking.
@@ -47,7 +48,9 @@ class RetrievalMetrics:
         item_counts: `[items]`, how often each item is in the training data. Defaults to None, which is no
             slices by popularity.
         head_share: Share of items that are head items, between 0 and 1; the count is rounded, of equally
-            popular items the first ones come first. Defaults to 0.2.
+            popular items the first ones come first. None is no slices of head and tail. Defaults to 0.2.
+        popularity_edges: Where a slice by popularity ends and the next one begins, increasing, from 1 on;
+            needs `item_counts`. Defaults to (), which is no such slices.
 
     Raises:
         ValueError: For arguments out of range.
@@ -76,12 +79,14 @@ class RetrievalMetrics:
         num_candidates: int | None = None,
         history_edges: Sequence[int] = (),
         item_counts: np.ndarray | None = None,
-        head_share: float = 0.2,
+        head_share: float | None = 0.2,
+        popularity_edges: Sequence[int] = (),
     ) -> None:
         self.ks = tuple(sorted(set(ks)))
         self.num_items = num_items
         self.num_candidates = num_items if num_candidates is None else num_candidates
         self.history_edges = tuple(history_edges)
+        self.popularity_edges = tuple(popularity_edges)
         if not self.ks or self.ks[0] < 1:
             raise ValueError(f"ks must be numbers of at least 1. Received: {list(ks)}")
         if not 1 <= self.num_candidates <= num_items:
@@ -89,17 +94,22 @@ class RetrievalMetrics:
                 "num_items must be at least 1, num_candidates between 1 and num_items. "
                 f"Received: {num_items}, {num_candidates}"
             )
-        increasing = all(a < b for a, b in zip((0, *self.history_edges), self.history_edges, strict=False))
-        if not increasing:
-            raise ValueError(f"history_edges must increase, from 1 on. Received: {list(history_edges)}")
-        if not 0 < head_share < 1:
+        for name in ("history_edges", "popularity_edges"):
+            edges = getattr(self, name)
+            if not all(a < b for a, b in zip((0, *edges), edges, strict=False)):
+                raise ValueError(f"{name} must increase, from 1 on. Received: {list(edges)}")
+        if self.popularity_edges and item_counts is None:
+            raise ValueError("popularity_edges need item_counts")
+        if head_share is not None and not 0 < head_share < 1:
             raise ValueError(f"head_share must be between 0 and 1. Received: {head_share}")
         self._is_head: np.ndarray | None = None
+        self._counts = None if item_counts is None else np.asarray(item_counts)
         if item_counts is not None:
             if np.shape(item_counts) != (num_items,):
                 raise ValueError(
                     f"item_counts are not [{num_items}]. Received: {list(np.shape(item_counts))}"
                 )
+        if item_counts is not None and head_share is not None:
             self._is_head = np.zeros(num_items, bool)
             by_count = np.argsort(-np.asarray(item_counts, np.float64), kind="stable")
             self._is_head[by_count[: round(head_share * self.num_candidates)]] = True
@@ -179,13 +189,22 @@ class RetrievalMetrics:
         """Yields the name of each slice and which targets `[targets]` belong to it."""
         if self.history_edges:
             lengths = np.concatenate(self._lengths) if self._lengths else np.zeros(0, np.int64)
-            bins = np.digitize(lengths, self.history_edges)[user]
-            for i, first in enumerate((0, *self.history_edges)):
-                last = "up" if i == len(self.history_edges) else self.history_edges[i] - 1
-                yield f"history_{first}_{last}", bins == i
+            yield from _between("history", lengths, self.history_edges, user)
         if self._is_head is not None:
             yield "head_items", self._is_head[target]
             yield "tail_items", ~self._is_head[target]
+        if self.popularity_edges and self._counts is not None:
+            yield from _between("popularity", self._counts, self.popularity_edges, target)
+
+
+def _between(
+    name: str, values: np.ndarray, edges: Sequence[int], of: np.ndarray
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yields the name of each slice between edges and which of `values[of]` are in it."""
+    bins = np.digitize(values, edges)[of]
+    for i, first in enumerate((0, *edges)):
+        last = "up" if i == len(edges) else edges[i] - 1
+        yield f"{name}_{first}_{last}", bins == i
 
 
 def ranking_values(user: np.ndarray, rank: np.ndarray, ks: Sequence[int]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from tensorflow import keras
 from easyssl.backbone.groups import own_rows
 from easyssl.backbone.merge import describe
 from easyssl.backbone.plan_next_item import NextItemPlan, plan_next_item
+from easyssl.backbone.plan_types import TARGET_ITEM
 from easyssl.config import Config
 from easyssl.data.item_corpus import ItemCorpus, read_corpus
 from easyssl.data.transform import FeatureTransform
@@ -145,7 +146,7 @@ class NextItemModel(BackboneModel):
             excluded = seen if name == EXCLUDED else None
             found = rank_items(users, items, targets, k=self._ranking.longest, excluded=excluded)
             predicted |= {f"ranks_{name}": found.ranks, f"lists_{name}": found.ids}
-        if self._ranking.by_popularity:
+        if self._ranking.reads_popularity:
             predicted["popularity"] = tf.constant(self.corpus.popularity)
         return {**predicted, "history_lengths": features[f"{self._own.seen}/length"]}
 
@@ -246,7 +247,8 @@ class NextItemModel(BackboneModel):
         candidates = loss.candidates(items.places_of(possible), seen, steps, num_items)
         streams = {own_rows(g): items.rows(loss.draw_stream(n, num_items)) for g, n in plan.streams}
         compared = items.features if candidates.items is None else items.rows(candidates.items)
-        output = self.backbone({**inputs, **compared, **streams}, training=True)
+        found = {TARGET_ITEM: following[:, 0] if one else after[:, 0]}
+        output = self.backbone({**inputs, **compared, **streams, **found}, training=True)
         states, hidden = self._states(output[plan.user])
         vectors = self._vectors(output[plan.item])
         if one:

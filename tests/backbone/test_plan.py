@@ -43,6 +43,12 @@ class TestNames:
                 "blocks[0].inputs[0].use_package_input",
                 "only a block of a",
             ),
+            (block("a", "use_target_item: false"), "blocks[0].inputs[0].use_target_item", "is false"),
+            (
+                USER + block("a", "use_target_item: true"),
+                "blocks[1].inputs[0].use_target_item",
+                "is for model_class NextItemModel",
+            ),
             ("blocks { name: 'a' }", "blocks[0]", "needs at least one of inputs"),
             ("", "backbone", "has no blocks"),
             ("packages { name: 'p' } " + USER, "packages[0]", "has no blocks"),

@@ -205,6 +205,18 @@ def test_empty_labels_are_told_once(tmp_path):
     assert text.startswith(f"{path}:2: column 'clk' is empty in 2 of 3 rows, here first; ")
 
 
+def test_a_batch_of_one_domain_is_told_once(tmp_path):
+    rows = [f"{n},{domain}\n" for n, domain in enumerate(["a", "b"] * 4 + ["b"] * 6)]
+    (tmp_path / "a.csv").write_text("".join(rows))
+    said = []
+    path = str(tmp_path / "a.csv")
+    columns = [Column("id", "INT64"), Column("domain", "STRING")]
+    dataset = Dataset(CsvReader(columns), [path], 3, num_epochs=2, mixed="domain", warn=said.append)
+    assert len(list(dataset.batches())) == 10
+    (text,) = said
+    assert text.startswith(f"{path}:10: all 3 rows of a training batch that begins here have the domain 'b'")
+
+
 def test_no_rows_is_an_error(tmp_path):
     empty, _ = write_files(tmp_path, [0, 0])
     with pytest.raises(DataError, match=r"part-0.csv and 1 more file have no rows, expected at least one"):

@@ -79,7 +79,8 @@ def test_no_size_of_batch_changes_anything(data, batch):
 def test_slices_are_restricted_to_their_users_and_items(data):
     _, targets, lists, lengths = data
     counts = np.array([3, 9, 1, 9, 0, 5, 2, 2, 7, 0, 1, 4])
-    metrics = RetrievalMetrics(KS, ITEMS, history_edges=[2, 5], item_counts=counts, head_share=0.25)
+    options = {"history_edges": [2, 5], "item_counts": counts, "popularity_edges": [2, 8]}
+    metrics = RetrievalMetrics(KS, ITEMS, head_share=0.25, **options)
     metrics.update(*data)
     found = metrics.result()
     head = {1, 3, 8}
@@ -89,11 +90,17 @@ def test_slices_are_restricted_to_their_users_and_items(data):
         "history_5_up": lambda u, item: lengths[u] >= 5,
         "head_items": lambda u, item: item in head,
         "tail_items": lambda u, item: item not in head,
+        "popularity_0_1": lambda u, item: counts[item] < 2,
+        "popularity_2_7": lambda u, item: 2 <= counts[item] < 8,
+        "popularity_8_up": lambda u, item: counts[item] >= 8,
     }
     for name, kept in slices.items():
         own = {key.split("/")[1]: value for key, value in found.items() if key.startswith(name + "/")}
         assert own == pytest.approx(by_loops(lists, targets, KS, kept))
     assert {key.split("/")[0] for key in found if "/" in key} == set(slices)
+    metrics = RetrievalMetrics(KS, ITEMS, head_share=None, **options)
+    metrics.update(*data)
+    assert metrics.result() == {key: found[key] for key in found if "_items/" not in key}
 
 
 @settings(deadline=None, max_examples=50)
@@ -168,6 +175,8 @@ def test_a_target_without_a_rank_is_an_error(rank):
         ({"num_candidates": ITEMS + 1}, "num_candidates between"),
         ({"history_edges": [0, 3]}, "history_edges must increase"),
         ({"history_edges": [5, 5]}, "history_edges must increase"),
+        ({"popularity_edges": [4, 2], "item_counts": np.ones(ITEMS)}, "popularity_edges must increase"),
+        ({"popularity_edges": [4]}, "popularity_edges need item_counts"),
         ({"head_share": 1.0}, "head_share"),
         ({"item_counts": np.ones(ITEMS - 1)}, "item_counts are not"),
     ],

@@ -201,6 +201,59 @@ def test_random_steps_cut_histories(built, history):
     assert seen == set(outcomes)
 
 
+CONTRAST = """
+    blocks { name: 'last' inputs { block_name: 'history' } keras_layer { class_name: 'MeanPooling' } }
+    blocks {
+      name: 'contrast' inputs { block_name: 'last' } inputs { block_name: 'last' input_fn: 'lambda x: 2 * x' }
+      inputs { use_target_item: true } merge_inputs_into_list: true
+      keras_layer { class_name: 'AuxiliaryLoss' auxiliary_loss { loss_type: 'info_nce' temperature: 1 } }
+    }
+"""
+
+
+@pytest.mark.parametrize("targets", ["EVERY_STEP", "NEXT_STEP", "RANDOM_STEP"])
+def test_rows_with_the_same_target_are_no_negatives_of_a_contrast(built, targets):
+    blocks = BLOCKS[targets] + CONTRAST
+    model = built(targets=targets, blocks=blocks)
+    # Wherever these are cut, the items to find are 1, 3, 1 and 5.
+    histories, after = ["1|1|1", "2|3", "2|1|1|1", "4"], ["1", "3", "1", "5"]
+    if targets != "RANDOM_STEP":
+        histories[0], histories[2] = "6|7", "5|2"
+    features = features_of(model, histories, after)
+    losses = model.compute_losses(features, {}, training=True)
+    found = float(losses.unweighted["contrast_info_nce_loss"])
+    if targets == "RANDOM_STEP":
+        assert np.isfinite(found)
+        same = features_of(model, ["1|1|1", "2|1|1|1"], ["1", "1"])
+        losses = model.compute_losses(same, {}, training=True)
+        assert float(losses.unweighted["contrast_info_nce_loss"]) == 0.0
+        return
+    table = table_of(model)
+    rows = np.stack([table[[int(i) for i in cell.split("|")]].mean(axis=0) for cell in histories])
+    scores = 2 * rows @ rows.T
+    scores[0, 2] = scores[2, 0] = -np.inf
+    expected = -np.mean([log_softmax(row)[i] for i, row in enumerate(scores)])
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_target_item_is_for_losses_only(built):
+    blocks = """
+    blocks {
+      name: 'target' inputs { use_target_item: true }
+      lambda { expression: 'lambda x: tf.cast(tf.expand_dims(x, 1), tf.float32)' }
+    }
+    blocks { name: 'pooled' inputs { block_name: 'history' } keras_layer { class_name: 'MeanPooling' } }
+    blocks {
+      name: 'user' inputs { block_name: 'pooled' } inputs { block_name: 'target' }
+      keras_layer { class_name: 'Dense' st_params { fields { key: 'units' value { number_value: 4 } } } }
+    }
+    """
+    with pytest.raises(
+        ConfigError, match="the output needs 'target', which knows the item that is to be found"
+    ):
+        built(targets="NEXT_STEP", blocks=blocks)
+
+
 def test_hidden_steps_are_guessed(built):
     model = built(targets="HIDDEN_STEPS")
     table = table_of(model)
