@@ -7,8 +7,10 @@ import shlex
 
 import pytest
 from command_lines import parse_command
+from google.protobuf import text_format
 
 from easyssl.config import load_config
+from easyssl.config.messages import message_class, message_names
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGES = sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -85,6 +87,35 @@ def test_commands_are_there_and_take_their_flags(page):
         for word in words[1:]:
             if KEPT.match(word) and f" --out {word}" not in shlex.join(words):
                 assert (ROOT / word).exists(), f"{page}: {word}"
+
+
+def config_snippets(page):
+    """The parts of configs on a page, without the dots for what is left out."""
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", read(page), flags=re.MULTILINE | re.DOTALL):
+        text = re.sub(r"(?<!\S)\.\.\.(?!\S)", "", block)
+        # Blocks of what a command prints begin with neither a message nor a value.
+        if not language and re.match(r"\s*(#.*\n\s*)*\w+(:? *\{|: *[\"'\[]|: *\w+ *(#.*)?\n)", text):
+            yield text
+
+
+def fits(text, name):
+    try:
+        text_format.Merge(text, message_class(name)())
+    except text_format.ParseError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_parts_of_configs_can_be_read(page):
+    for text in config_snippets(page):
+        assert any(fits(text, name) for name in ["PipelineConfig", *message_names()]), f"{page}: {text}"
+
+
+def test_pages_with_parts_of_configs_are_recognized():
+    number = {page: len(list(config_snippets(page))) for page in PAGES}
+    assert number["docs/components.md"] > 50 and number["docs/two-towers.md"] >= 3
+    assert number["docs/quickstart.md"] == 0
 
 
 @pytest.mark.parametrize("page", PAGES)
