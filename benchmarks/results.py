@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from statistics_of_runs import paired_interval, summary
-from tables import CONFIGS, TABLES, Model, Table
+from tables import CONFIGS, SCRIPT, TABLES, Model, Table
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DATA = pathlib.Path(os.environ.get("EASYSSL_DATA", ROOT.parent / "shared" / "data"))
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument(
         "--work", default=str(ROOT / "experiments" / "results"), help="folder for data and runs"
     )
-    parser.add_argument("--history", choices=("excluded", "kept"), default="excluded")
+    parser.add_argument("--history", choices=("excluded", "kept"), help="default: as the table's papers do")
     parser.add_argument("--out", help="a file for the table (default: stdout)")
     options = parser.parse_args()
     table = TABLES[options.table]
@@ -64,7 +64,7 @@ def main() -> None:
     if options.epochs:
         table = dataclasses.replace(table, about=f"{table.about}; {options.epochs} epochs at most")
     command = " ".join(["python benchmarks/results.py", *sys.argv[1:]])
-    text = "\n".join(report(table, results, options.history, command)) + "\n"
+    text = "\n".join(report(table, results, options.history or table.history, command)) + "\n"
     if options.out:
         pathlib.Path(options.out).write_text(text)
     else:
@@ -76,9 +76,9 @@ def prepare(table: Table, work: pathlib.Path, source: str, users: int | None) ->
     out = work / "data" / table.folder
     if not (out / "ready").exists():
         for words in table.prepare:
-            easyssl(*(word.format(source=source, out=out) for word in words.split()))
-        if users:
-            path = out / "sequences.tsv.gz"
+            arguments = [word.format(source=source, out=out) for word in words.split()]
+            easyssl(*arguments) if not arguments[0].endswith(SCRIPT) else run("sh", *arguments)
+        for path in out.rglob("sequences.tsv.gz") if users else ():
             with gzip.open(path, "rt") as lines:
                 kept = [line for _, line in zip(range(users + 1), lines, strict=False)]
             with gzip.open(path, "wt") as file:
@@ -195,7 +195,7 @@ def _row(*cells: str) -> str:
 
 def config_of(name: str) -> str:
     """Returns the path of a config."""
-    return str(ROOT / CONFIGS / f"{name}.config")
+    return str(ROOT / ("samples" if "/" in name else CONFIGS) / f"{name}.config")
 
 
 def loss_of(name: str) -> str:
@@ -217,11 +217,16 @@ def commit() -> str:
 
 def easyssl(*arguments: str) -> str:
     """Runs the command and returns what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "easyssl", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    return run(sys.executable, "-m", "easyssl", *arguments)
+
+
+def run(*words: str) -> str:
+    """Runs a program, for which `easyssl` is on the path, and returns what it prints."""
+    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", "")])
+    environment = {**os.environ, "PATH": path}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT, env=environment)
     if done.returncode:
-        sys.exit(f"easyssl {' '.join(arguments)}\n{done.stderr}")
+        sys.exit(f"{' '.join(words)}\n{done.stderr}")
     return done.stdout
 
 

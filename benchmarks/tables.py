@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 CONFIGS = "samples/next_item"
+SCRIPT = ".sh"
 _ENCODERS = ("hr@5", "hr@10", "hr@20", "ndcg@5", "ndcg@10", "ndcg@20")
 _BLOCKS = "model_config.backbone.blocks"
 
@@ -14,7 +15,7 @@ class Model:
     """A row.
 
     Attributes:
-        config: Name of the config in `samples/next_item`, without its ending.
+        config: Name of the config in `samples/next_item`, without its ending; with a folder, in `samples`.
         overrides: Fields that are set.
         after: The model of the table whose weights training begins with.
         shown: Whether the table has a row for it.
@@ -33,12 +34,14 @@ class Table:
     Attributes:
         about: Data and protocol.
         folder: Where the configs look for the data, below `data` of the data root.
-        prepare: Arguments of `easyssl` that write it; `{source}` is the folder of the published files.
+        prepare: Arguments of `easyssl` that write it, or a script and its arguments; `{source}` is the folder
+            of the published files.
         metrics: What the columns show, without `_excluded` or `_kept`.
         models: Rows by name.
         pairs: Which models are compared seed by seed, (reference, other).
         published: Rows of others: model, numbers by metric, source, how certain the number is.
         measures: The config whose mutual information is measured before; none if empty.
+        history: Whether histories are left out of the ranking, unless the command says it.
     """
 
     about: str
@@ -49,6 +52,7 @@ class Table:
     pairs: tuple[tuple[str, str], ...] = ()
     published: tuple[tuple[str, dict[str, float], str, str], ...] = field(default=())
     measures: str = ""
+    history: str = "excluded"
 
 
 def _weight(block: str, value: float = 0) -> str:
@@ -184,6 +188,23 @@ ML1M_PUBLISHED = (
     ),
 )
 
+_UNISREC = ("recall@10", "ndcg@10", "recall@50", "ndcg@50")
+UNISREC_PUBLISHED = (
+    *_rows(
+        "UniSRec paper, by memory, on other source domains",
+        _UNISREC,
+        {
+            "SASRec": (0.1080, 0.0553, 0.2042, 0.0760),
+            "UniSRec, inductive": (0.1188, 0.0641, 0.2394, 0.0903),
+            "UniSRec, transductive": (0.1235, 0.0634, 0.2473, 0.0904),
+        },
+        "low",
+    ),
+    *_rows(
+        "VQ-Rec README, the same data and protocol", _UNISREC, {"VQ-Rec": (0.1211, 0.0643, 0.2369, 0.0897)}
+    ),
+)
+
 _AMAZON = "data sequences --source {source}/amazon_5core"
 _LEAVE_ONE_OUT = "the last item of each user is tested, the one before validated; all items are ranked"
 _USERS_OUT = (
@@ -216,6 +237,11 @@ _INTEREST_PAIRS = (
     ("comirec_dr", "re4"),
     ("mind", "re4"),
     *(("re4", f"re4 without {loss}") for loss in _BACKWARD),
+)
+_COLD = "popularity_0_4"
+_TEXT_METRICS = (
+    *("recall@10", "ndcg@10", "recall@50", "ndcg@50"),
+    *(f"{_COLD}/recall@10", f"{_COLD}/ndcg@10", f"{_COLD}/recall@50"),
 )
 _BASELINES = ("pop", "gru4rec", "caser", "sasrec", "sasrec_bce", "bert4rec", "dssrec", "iclrec", "cl4srec")
 
@@ -286,5 +312,27 @@ TABLES = {
         models=_ssl_item("sports"),
         pairs=_SSL_PAIRS,
         measures="ssl_item_on_sports",
+    ),
+    "unisrec": Table(
+        about=f"Amazon Scientific, 8,442 users, 4,385 items, by the texts of items; {_LEAVE_ONE_OUT}; "
+        f"{_COLD} are the targets that training data have fewer than 5 times",
+        folder="unisrec",
+        prepare=("samples/unisrec/prepare.sh {source} {out}",),
+        metrics=_TEXT_METRICS,
+        models={
+            "pretrained": Model("unisrec/pretrain_on_four_domains", shown=False),
+            "sasrec": Model("unisrec/sasrec_on_scientific"),
+            "from scratch": Model("unisrec/from_scratch_on_scientific"),
+            "inductive": Model("unisrec/inductive_on_scientific", after="pretrained"),
+            "transductive": Model("unisrec/transductive_on_scientific", after="pretrained"),
+        },
+        pairs=(
+            ("sasrec", "inductive"),
+            ("sasrec", "transductive"),
+            ("inductive", "transductive"),
+            ("from scratch", "inductive"),
+        ),
+        published=UNISREC_PUBLISHED,
+        history="kept",
     ),
 }

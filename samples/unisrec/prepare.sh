@@ -1,12 +1,12 @@
 #!/bin/sh
 # Histories and vectors of texts for the configs of this folder, from the files as docs/systems/unisrec.md names them:
 #
-#     sh samples/unisrec/prepare.sh ../shared/data
+#     sh samples/unisrec/prepare.sh ../shared/data [OUT]
 #
-# Writes samples/data/unisrec/sources (Beauty, Sports, Office and MovieLens-1M) and samples/data/unisrec/scientific.
+# Writes OUT/sources (Beauty, Sports, Office and MovieLens-1M) and OUT/scientific; OUT is samples/data/unisrec by default.
 set -eu
 data=$1
-out=$(dirname "$0")/../data/unisrec
+out=${2:-$(dirname "$0")/../data/unisrec}
 mkdir -p "$out"
 
 # MovieLens: title and genres of each item; the items of the histories are numbered anew.

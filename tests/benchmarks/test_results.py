@@ -1,5 +1,6 @@
 """benchmarks/results.py: its arithmetic, its settings and its tables, without training."""
 
+import gzip
 import importlib
 import json
 import pathlib
@@ -66,6 +67,7 @@ def test_settings_of_a_run(modules, tmp_path):
     ]
     assert folder != first != results.run_folder("beauty", "s3rec_pretrain", tmp_path, 2, None)
     assert results.loss_of("sasrec_on_beauty") == "full softmax"
+    assert results.loss_of("unisrec/pretrain_on_four_domains") == "in batch softmax"
     assert results.loss_of("re4_on_instruments") == "sampled softmax"
 
 
@@ -93,6 +95,21 @@ def test_a_finished_run_is_not_run_again_and_is_reported(modules, tmp_path):
     # Differences 0.1 and 0.2: half an interval is 12.706 * 0.0707 / sqrt(2).
     assert "| re4 - mind | +0.1500 ± 0.6353 |" in text
     assert "commit `abc`" in text and "the command" in text
+
+
+def test_a_script_prepares_data(modules, tmp_path):
+    _, tables, results = modules
+    script = tmp_path / "prepare.sh"
+    script.write_text(
+        'command -v easyssl > /dev/null && mkdir "$2/part" && gzip -c "$1/rows" > "$2/part/sequences.tsv.gz"'
+    )
+    (tmp_path / "rows").write_text("user\n1\n2\n3\n")
+    out = tmp_path / "work" / "data" / "here"
+    out.mkdir(parents=True)
+    table = tables.Table("", "here", (f"{script} {{source}} {{out}}",), (), {})
+    for _ in range(2):  # the second time there is nothing to do
+        results.prepare(table, tmp_path / "work", str(tmp_path), 2)
+        assert gzip.open(out / "part" / "sequences.tsv.gz", "rt").read() == "user\n1\n2\n"
 
 
 @pytest.mark.slow
