@@ -60,21 +60,39 @@ def lanes_of(packing: Packing) -> Lanes:
     first = rank < lanes
     lane = tf.where(first, rank, rows - 1 - rank)
     start = tf.where(first, 0, tf.gather(ordered, lane))
-    row = tf.cast(packing.coordinates[:, 0], tf.int32)
-    # There may be steps between that are not valid.
-    before = tf.cumsum(tf.cast(packing.mask, tf.int32), axis=1, exclusive=True)
-    step = tf.gather_nd(before, packing.coordinates)
-    slots = tf.stack([tf.gather(lane, row), tf.gather(start, row) + step], axis=1)
-    found = tf.scatter_nd(
-        slots, tf.stack([row + 1, tf.range(tf.size(row))], axis=1), tf.stack([lanes, width, 2])
-    )
-    owner = found[:, :, 0] - 1
+    row, rank = row_and_rank(packing)
+    slots = tf.stack([tf.gather(lane, row), tf.gather(start, row) + rank], axis=1)
+    laid, owner = packed_at(slots, row, tf.stack([lanes, width]))
     excluded = tf.where(owner[:, :, None] == owner[:, None, :], 0.0, EXCLUDED)
-    laid = Packing(tf.cast(slots, tf.int64), tf.cast(found[:, :, 1], tf.int64), owner >= 0, dense=False)
     behind = tf.range(rows - 1, rows - 1 - lanes, -1)
     second = tf.where(behind >= lanes, tf.gather(order, behind), -1)
     seats = 2 * lane + tf.cast(~first, tf.int32)
     return Lanes(laid, excluded, tf.stack([order[:lanes], second], axis=1), seats, owner)
+
+
+def row_and_rank(packing: Packing) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the row of each token, and how many valid steps of it come before, int32 `[tokens]` each."""
+    # There may be steps between that are not valid.
+    before = tf.cumsum(tf.cast(packing.mask, tf.int32), axis=1, exclusive=True)
+    return tf.cast(packing.coordinates[:, 0], tf.int32), tf.gather_nd(before, packing.coordinates)
+
+
+def packed_at(slots: tf.Tensor, row: tf.Tensor, shape: tf.Tensor) -> tuple[Packing, tf.Tensor]:
+    """Returns the packing of tokens that are somewhere else than in their rows.
+
+    Args:
+        slots: int32 `[tokens, 2]`, where each token is; no two are in the same place.
+        row: int32 `[tokens]`, the row that each belongs to.
+        shape: int32 `[2]`, how many places there are.
+
+    Returns:
+        The packing, and the row of each place, int32 of that shape; -1 where there is no token.
+    """
+    tokens = tf.stack([row + 1, tf.range(tf.size(row))], axis=1)
+    found = tf.scatter_nd(slots, tokens, tf.concat([shape, [2]], axis=0))
+    owner = found[:, :, 0] - 1
+    places = tf.cast(found[:, :, 1], tf.int64)
+    return Packing(tf.cast(slots, tf.int64), places, owner >= 0, dense=False), owner
 
 
 def seat_rows(values: tf.Tensor, lanes: Lanes) -> tf.Tensor:

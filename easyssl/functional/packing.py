@@ -17,6 +17,7 @@ from easyssl.functional.masking import length_mask
 
 if TYPE_CHECKING:
     from easyssl.functional.lanes import Lanes
+    from easyssl.functional.windows import Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,13 @@ class Packing:
         from easyssl.functional.lanes import lanes_of
 
         return lanes_of(self)
+
+    @functools.cached_property
+    def windows(self) -> Windows:
+        """Where causal attention has the tokens; made when first asked for."""
+        from easyssl.functional.windows import windows_of
+
+        return windows_of(self)
 
 
 def packing_of(lengths: tf.Tensor, max_length: int | tf.Tensor) -> Packing:

@@ -12,6 +12,7 @@ from easyssl.functional.heads import pack_heads, unpack_heads
 from easyssl.functional.lanes import seat_rows, unseat_rows
 from easyssl.functional.masking import EXCLUDED, masked_softmax
 from easyssl.functional.packing import Packing, dense_packing, unpack
+from easyssl.functional.windows import with_before
 from easyssl.layers.building import build_sublayer, check_positive, input_shapes, last_dim
 from easyssl.layers.dropout import Dropout
 
@@ -110,11 +111,11 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         projected = tf.nn.bias_add(projected, self._biases(inputs.dtype))
         if packing is None:
             packing = dense_packing(tf.ones(tf.shape(inputs)[:2], tf.bool) if mask is None else mask)
-        packing, excluded = _seen(packing)
+        packing, excluded, before = _seen(packing, self.causal)
         query, key, value = unpack_heads(projected, packing, 3, self.num_heads)
+        if before is not None:
+            key, value = with_before(key, before), with_before(value, before)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32)
-        if self.causal:
-            excluded += tf.where(_earlier(tf.shape(packing.mask)[1]), 0.0, EXCLUDED)
         weights = tf.cast(tf.nn.softmax(scores + excluded), inputs.dtype)
         weights = self.weights_dropout(weights, training=training)
         gathered = pack_heads(tf.matmul(weights, value), packing)
@@ -201,15 +202,20 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         }
 
 
-def _seen(packing: Packing) -> tuple[Packing, tf.Tensor]:
-    """Returns where attention has the tokens, and what to add to scores for what steps must not see."""
+def _seen(packing: Packing, causal: bool) -> tuple[Packing, tf.Tensor, tf.Tensor | None]:
+    """Returns where attention has the tokens, and what each of them sees.
+
+    That is what to add to scores for what steps must not see, and how many slots before its own ones a chunk
+    of tokens sees, if there are any.
+    """
     if packing.dense:
         # Enough of a mask, because the steps of a row without a valid one are not read.
-        return packing, tf.where(packing.mask, 0.0, EXCLUDED)[None, :, None, :]
-    return packing.lanes.packing, packing.lanes.excluded[None]
-
-
-def _earlier(steps: tf.Tensor) -> tf.Tensor:
-    """Returns which steps (second axis) each step may see, bool `[steps, steps]`."""
-    places = tf.range(steps)
-    return places[:, None] >= places[None, :]
+        excluded = tf.where(packing.mask, 0.0, EXCLUDED)[None, :, None, :]
+        if causal:
+            steps = tf.range(tf.shape(packing.mask)[1])
+            excluded += tf.where(steps[:, None] >= steps[None, :], 0.0, EXCLUDED)
+        return packing, excluded, None
+    if causal:
+        windows = packing.windows
+        return windows.packing, windows.excluded[None], windows.before
+    return packing.lanes.packing, packing.lanes.excluded[None], None
