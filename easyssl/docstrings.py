@@ -13,13 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from easyssl.config.signatures import (
-    LAYERS,
-    constructor_arguments,
-    layer_classes,
-    method,
-    registered_names,
-)
+from easyssl.config.class_sources import LAYERS, ClassSources, registered_names
+from easyssl.config.signatures import constructor_arguments, method
 
 _SECTION = re.compile(r"^(Args|Returns|Raises|Example|References|Attributes):$", re.MULTILINE)
 _ENTRY = re.compile(r"^ {4}\**(\w+): ", re.MULTILINE)
@@ -111,7 +106,7 @@ def parse_docstring(text: str | None) -> Docstring:
 @functools.cache
 def layer_docs(folder: Path = LAYERS) -> Mapping[str, LayerDoc]:
     """Returns the layers that the package in a folder exports (`__all__`), by the name of their class."""
-    classes = layer_classes(folder)
+    classes = ClassSources(folder)
     return {name: _layer_doc(classes[name]) for name in sorted(_exported(folder / "__init__.py"))}
 
 

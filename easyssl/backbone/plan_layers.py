@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from easyssl import registry
 from easyssl.backbone.plan_reader import Reader
@@ -25,8 +26,12 @@ _MAX_INSTANCES = 1000
 
 def known_layers() -> Mapping[str, Signature | None]:
     """Returns what each `class_name` accepts; None for layers of Keras itself, which are not read here."""
-    plugins = {name: signature_of(cls) for name, cls in registry.registered().items()}
-    return {**dict.fromkeys(registry.KERAS_LAYERS), **plugins, **static_catalogue()}
+    ours = static_catalogue()
+    known: dict[str, Signature | None] = dict.fromkeys(registry.KERAS_LAYERS)
+    for name, cls in registry.registered().items():
+        if name not in ours:
+            known[name] = signature_of(cls)
+    return ChainMap(cast(dict[str, "Signature | None"], ours), known)
 
 
 class LayerReader:

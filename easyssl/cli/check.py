@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, int], str]:
     """Builds what training builds; returns shapes and numbers of parameters by block, and their sum."""
+    from easyssl.layers.embedding_table import unfilled_tables
     from easyssl.models import MultiTaskModel
     from easyssl.training.checkpoint import no_hook
     from easyssl.training.labels import Labels
@@ -91,7 +92,8 @@ def _build(config: Config, plan: Plan) -> tuple[Mapping[str, str], Mapping[str, 
     from easyssl.training.setup import build_model
 
     Trainer(config, sys.stderr, no_hook)
-    model = build_model(config)
+    with unfilled_tables():
+        model = build_model(config)
     Labels.from_config(config, model.label_names)
     check_update_rule(config, model)
     backbone = model.backbone

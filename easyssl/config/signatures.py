@@ -14,8 +14,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-LAYERS = Path(__file__).resolve().parents[1] / "layers"
-"""Where the layers of this package are."""
+from easyssl.config.class_sources import LAYERS, ClassSources, last_name
 
 _KINDS = {
     **dict.fromkeys(("int", "float", "bool", "str"), ""),
@@ -78,6 +77,34 @@ class Signature:
     reports_loss: bool = False
 
 
+class Catalogue(Mapping[str, Signature]):
+    """What the layers that are registered in the files of a folder accept; each is read when it is asked for.
+
+    Args:
+        sources: The classes in these files.
+    """
+
+    def __init__(self, sources: ClassSources) -> None:
+        self._sources = sources
+        self._read: dict[str, Signature] = {}
+
+    def __getitem__(self, name: str) -> Signature:
+        if name not in self._read:
+            lineage = self._sources[self._sources.registered[name]]
+            parameters = {p.name: p for p in _merge(_static_parameters(cls) for cls in lineage)}
+            self._read[name] = Signature(name, parameters, any(_calls_loss(cls) for cls in lineage))
+        return self._read[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._sources.registered
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources.registered)
+
+    def __len__(self) -> int:
+        return len(self._sources.registered)
+
+
 @functools.cache
 def static_catalogue(folder: Path = LAYERS) -> Mapping[str, Signature]:
     """Reads the layers that are registered in the files of a folder.
@@ -88,25 +115,7 @@ def static_catalogue(folder: Path = LAYERS) -> Mapping[str, Signature]:
     Returns:
         Signatures by registered name, that is, for each class decorated with `@register("Name")`.
     """
-    return {
-        name: Signature(
-            name,
-            {p.name: p for p in _merge(_static_parameters(cls) for cls in lineage)},
-            any(_calls_loss(cls) for cls in lineage),
-        )
-        for lineage in layer_classes(folder).values()
-        for name in registered_names(lineage[0])
-    }
-
-
-def layer_classes(folder: Path = LAYERS) -> dict[str, tuple[ast.ClassDef, ...]]:
-    """Returns the classes in the files of a folder by name, each followed by its bases among them."""
-    classes: dict[str, ast.ClassDef] = {}
-    for path in sorted(folder.glob("*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef):
-                classes[node.name] = node
-    return {name: tuple(_static_mro(cls, classes)) for name, cls in classes.items()}
+    return Catalogue(ClassSources(folder))
 
 
 def signature_of(cls: type) -> Signature:
@@ -171,8 +180,8 @@ def _kind(node: ast.expr) -> Kind:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
         return _kind(node.left) | _kind(node.right)
     if isinstance(node, ast.Subscript):
-        return _generic(_last_name(node.value), node.slice)
-    name = _last_name(node)
+        return _generic(last_name(node.value), node.slice)
+    name = last_name(node)
     return Kind(frozenset({_KINDS[name] or name})) if name in _KINDS else ANY
 
 
@@ -193,10 +202,6 @@ def _generic(name: str, argument: ast.expr) -> Kind:
     return Kind(frozenset({"dict"})) if _KINDS.get(name) == "dict" else ANY
 
 
-def _last_name(node: ast.expr) -> str:
-    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-
-
 def _merge(lineage: Iterable[tuple[list[Parameter], bool]]) -> list[Parameter]:
     """Joins the parameters of a class and its bases, as far as each hands on what it does not know."""
     merged: dict[str, Parameter] = {}
@@ -206,13 +211,6 @@ def _merge(lineage: Iterable[tuple[list[Parameter], bool]]) -> list[Parameter]:
         if not hands_on:
             break
     return list(merged.values())
-
-
-def _static_mro(cls: ast.ClassDef, classes: Mapping[str, ast.ClassDef]) -> Iterator[ast.ClassDef]:
-    yield cls
-    for base in cls.bases:
-        if (name := _last_name(base)) in classes and classes[name] is not cls:
-            yield from _static_mro(classes[name], classes)
 
 
 def constructor_arguments(cls: ast.ClassDef) -> Iterator[tuple[ast.arg, ast.expr | None]]:
@@ -243,17 +241,8 @@ def _static_parameters(cls: ast.ClassDef) -> tuple[list[Parameter], bool]:
     return parameters, init is None or init.args.kwarg is not None
 
 
-def registered_names(cls: ast.ClassDef) -> Iterator[str]:
-    """Yields the names that `@register` gives a class, the outermost decorator first."""
-    for decorator in cls.decorator_list:
-        if isinstance(decorator, ast.Call) and _last_name(decorator.func) == "register" and decorator.args:
-            (name, *_) = decorator.args
-            if isinstance(name, ast.Constant) and isinstance(name.value, str):
-                yield name.value
-
-
 def _calls_loss(cls: ast.ClassDef) -> bool:
-    return any(isinstance(n, ast.Call) and _last_name(n.func) in _LOSS_CALLS for n in ast.walk(cls))
+    return any(isinstance(n, ast.Call) and last_name(n.func) in _LOSS_CALLS for n in ast.walk(cls))
 
 
 def _is_ours(cls: type) -> bool:

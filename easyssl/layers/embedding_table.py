@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-import inspect
+import contextlib
+import contextvars
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.layers.pretrained_vectors import PretrainedVectors
+
+_AUTOCAST = "autocast" if hasattr(keras, "ops") else "experimental_autocast"
+
+_unfilled = contextvars.ContextVar("unfilled", default=False)
+
+
+@contextlib.contextmanager
+def unfilled_tables() -> Iterator[None]:
+    """Tables that are built inside of the `with` block have a shape and a name, and no memory and numbers.
+
+    That is enough to check a config, however many rows its tables have. A model with such tables cannot be
+    run. tf_keras only.
+
+    Example:
+        >>> with unfilled_tables():  # doctest: +SKIP
+        ...     model = build_model(config)
+    """
+    token = _unfilled.set(True)
+    try:
+        yield
+    finally:
+        _unfilled.reset(token)
+
+
+def _unfilled_variable(next_creator: Any, **kwargs: Any) -> tf.Variable:
+    # TensorFlow makes these for models that it loads, and has no public name for them.
+    from tensorflow.python.ops.resource_variable_ops import UninitializedVariable
+
+    return UninitializedVariable(**kwargs)
 
 
 @keras.utils.register_keras_serializable(package="easyssl")
@@ -55,16 +85,17 @@ class EmbeddingTable(keras.layers.Layer):
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the table; its shape does not depend on the input."""
-        # Mixed precision would otherwise cast the whole table on every read.
-        keras_3 = "autocast" in inspect.signature(keras.layers.Layer.add_weight).parameters
-        self.embeddings = self.add_weight(
-            name="embeddings",
-            shape=(self.rows, self.dim),
-            dtype="float32",
-            initializer=self.initializer,
-            trainable=self.trainable,
-            **{"autocast" if keras_3 else "experimental_autocast": False},
-        )
+        # A file is read whenever there is one, since only its numbers tell whether it fits.
+        unfilled = _unfilled.get() and not isinstance(self.initializer, PretrainedVectors)
+        with tf.variable_creator_scope(_unfilled_variable) if unfilled else contextlib.nullcontext():
+            self.embeddings = self.add_weight(
+                name="embeddings",
+                shape=(self.rows, self.dim),
+                dtype="float32",
+                initializer=self.initializer,
+                trainable=self.trainable,
+                **{_AUTOCAST: False},  # mixed precision would otherwise cast the whole table on every read
+            )
         self.built = True
 
     @property

@@ -11,7 +11,7 @@ from tensorflow import keras
 
 from easyssl.layers.building import Shape, build_sublayer
 from easyssl.layers.embedding_table import EmbeddingTable, create_tables
-from easyssl.layers.looked_up import LookedUp, kind_of, placeholders, same_length
+from easyssl.layers.looked_up import LookedUp, kind_of, same_length
 from easyssl.layers.nested import nested_layer
 from easyssl.layers.pooling import AttentionPooling, combine, project
 from easyssl.layers.target_attention import AttentionInputs, TargetAttention
@@ -62,8 +62,8 @@ class FeatureGroup(keras.layers.Layer):
     Call arguments:
         inputs: The dict of tensors that `FeatureTransform` returns; only the group's features are read.
         training: Handed to poolings and target attentions.
-        only_shapes: In a graph that is not run: of features that are alike look up the first, and give
-            placeholders like its result for the others. Everything is built.
+        only_shapes: In a graph that is not run: of features that are alike look up the first, and give its
+            result for the others. Everything is built.
 
     Returns:
         A `GroupOutput`.
@@ -181,12 +181,9 @@ class FeatureGroup(keras.layers.Layer):
         known: dict[Any, LookedUp] = {}
         for feature in (*self._features, *self._hidden):
             kind = kind_of(feature, inputs, self._trained(feature)) if only_shapes else None
-            if kind in known:
-                each = placeholders(known[kind])
-            else:
-                each = self._look_up(feature, inputs, training)
-                if kind is not None:
-                    known[kind] = each
+            each = known.get(kind) or self._look_up(feature, inputs, training)
+            if kind is not None:
+                known[kind] = each
             found[feature["name"]] = each
         own = [found[feature["name"]] for feature in self._features]
         sequences = [each for each in own if each.lengths is not None]

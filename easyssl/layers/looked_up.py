@@ -46,23 +46,20 @@ def kind_of(feature: Mapping[str, Any], inputs: Mapping[str, tf.Tensor], trained
     )
 
 
-def placeholders(found: LookedUp) -> LookedUp:
-    """Returns tensors of the same types and shapes, for a graph that is not run."""
-    return LookedUp(*(None if x is None else tf.compat.v1.placeholder(x.dtype, x.shape) for x in found))
-
-
 def same_length(sequences: list[tf.Tensor], only_shapes: bool = False) -> list[tf.Tensor]:
     """Pads all sequences with zero steps to the longest of them.
 
     Args:
         sequences: `[batch, seq_len, width]` each.
-        only_shapes: Whether placeholders will do. Defaults to False.
+        only_shapes: Whether placeholders will do, one for sequences that are alike. Defaults to False.
     """
     static = {sequence.shape[1] for sequence in sequences}
     if len(sequences) < 2 or (len(static) == 1 and None not in static):
         return sequences
     if only_shapes:
-        return [tf.compat.v1.placeholder(s.dtype, [s.shape[0], None, s.shape[2]]) for s in sequences]
+        kinds = [(s.dtype, s.shape[0], s.shape[2]) for s in sequences]
+        padded = {kind: tf.compat.v1.placeholder(kind[0], [kind[1], None, kind[2]]) for kind in set(kinds)}
+        return [padded[kind] for kind in kinds]
     steps = [tf.shape(sequence)[1] for sequence in sequences]
     longest = tf.reduce_max(steps)
     return [

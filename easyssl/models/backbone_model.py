@@ -236,13 +236,11 @@ class BackboneModel(keras.Model):
 
     def _check_shapes(self, rows: Mapping[str, int]) -> None:
         """Predicts in a graph without data; `rows` tells the number of rows of what is not to be open."""
-        signature = self.training_transform.output_signature()
         # A graph that is thrown away: layers create their variables outside of it, and its shapes have the
         # unknown dimensions that a batch would hide.
+        transform = self.training_transform  # its tables belong to no graph
         with tf.__internal__.FuncGraph("shapes").as_default():
-            features = {
-                name: tf.compat.v1.placeholder(spec.dtype, spec.shape) for name, spec in signature.items()
-            }
+            features = transform.symbolic_output()
             for name in features.keys() & rows.keys():
                 features[name] = tf.ensure_shape(features[name], [rows[name], *features[name].shape[1:]])
             predicted = self._trace(lambda: self._forward(features))

@@ -54,8 +54,7 @@ def symbolic_items(transform: FeatureTransform, ids: int) -> ItemTensors:
         transform: The transform of the corpus' columns.
         ids: How many ids there are.
     """
-    signature = transform.output_signature()
-    features = {name: tf.compat.v1.placeholder(spec.dtype, spec.shape) for name, spec in signature.items()}
+    features = transform.symbolic_output()
     buckets = features.pop(ITEM)
     return ItemTensors(features, buckets, tf.compat.v1.placeholder(tf.int32, [ids], "places"))
 

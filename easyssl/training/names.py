@@ -34,6 +34,15 @@ def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
     return named
 
 
+def layers_within(model: keras.Model) -> list[keras.layers.Layer]:
+    """Returns a model and all layers in it, those inside of others too.
+
+    `submodules` finds these as well, and looks through every attribute of every layer for them, which takes
+    seconds where there are hundreds of features.
+    """
+    return list(model._flatten_layers())
+
+
 def fixed_tables(model: keras.Model, named: Mapping[str, tf.Variable]) -> list[str]:
     """Returns the names of the embedding tables that come from files and are not trained.
 
@@ -41,7 +50,7 @@ def fixed_tables(model: keras.Model, named: Mapping[str, tf.Variable]) -> list[s
         model: A model that has its variables.
         named: Its variables by name, see `named_variables`.
     """
-    tables = [layer for layer in model.submodules if isinstance(layer, EmbeddingTable) and layer.fixed]
+    tables = [layer for layer in layers_within(model) if isinstance(layer, EmbeddingTable) and layer.fixed]
     ids = {id(weight) for table in tables for weight in table.weights}
     return [name for name, variable in named.items() if id(variable) in ids]
 

@@ -127,6 +127,15 @@ def test_check_builds_shapes_and_parameters(easyssl, project):
     assert str(9 * 8 + 4 * 8 + 8 * 4 + 4 * 4) in out
 
 
+def test_check_takes_no_memory_for_the_rows_of_tables(easyssl, project):
+    """The table is 1 TB large; its name and shape are enough to check that it fits."""
+    large = "feature_config.features[0]"
+    wide = ["--set", f"{large}.hash_bucket_size=4000000000", "--set", f"{large}.embedding_dim=64"]
+    code, out, err = easyssl("check", project / "my.config", *wide)
+    assert code == 0, err
+    assert f"{4_000_000_000 * 64 + 10 * 4 + 100 * 4:,} in embedding tables" in out
+
+
 FLAGS = {
     "check": {"--plan-only", "--plot"},
     "convert": {"--brief"},

@@ -11,6 +11,7 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.training.messages import message_at
+from easyssl.training.names import layers_within
 from easyssl.training.optimizers.adagrad import Adagrad
 from easyssl.training.optimizers.adam import Adam, AdamW, LazyAdam
 from easyssl.training.optimizers.averages import MovingAverages
@@ -83,7 +84,7 @@ def optimizer_from_config(config: Any, path: str) -> RowOptimizer:
         raise config.error(f"{path}.{kind}", str(error)) from None
 
 
-def embedding_variables(model: tf.Module) -> list[tf.Variable]:
+def embedding_variables(model: keras.Model) -> list[tf.Variable]:
     """Returns the trainable embedding tables of a model, in the model's order.
 
     Args:
@@ -93,9 +94,9 @@ def embedding_variables(model: tf.Module) -> list[tf.Variable]:
 
     tables = {
         id(weight)
-        for module in model.submodules
-        if isinstance(module, EmbeddingTable | keras.layers.Embedding)
-        for weight in module.trainable_weights
+        for layer in layers_within(model)
+        if isinstance(layer, EmbeddingTable | keras.layers.Embedding)
+        for weight in layer.trainable_weights
     }
     return [variable for variable in model.trainable_variables if id(variable) in tables]
 
@@ -112,8 +113,9 @@ def frozen_variables(config: Any, model: keras.Model) -> list[tf.Variable]:
     Raises:
         ConfigError: If one is no regular expression or matches nothing.
     """
-    variables, frozen = model.trainable_variables, set()
-    for index, pattern in enumerate(config.message.train_config.freeze_gradient):
+    patterns = config.message.train_config.freeze_gradient
+    variables, frozen = model.trainable_variables if patterns else [], set()
+    for index, pattern in enumerate(patterns):
         path = f"train_config.freeze_gradient[{index}]"
         try:
             matches = [variable for variable in variables if re.search(pattern, variable.name)]
