@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 CHUNK_ENTRIES = 6 << 20
-# exp() of logits up to that far from 0 can be added up as they are.
-_SMALL = 60.0
+# The logarithm of a share above that is as exact as that of any other number.
+_TINY = 1e-30
 
 
 def softmax_loss_sum(
@@ -21,7 +21,7 @@ def softmax_loss_sum(
     """Returns `sum_t w_t * -log softmax_j(state_t . candidate_j)[label_t]`.
 
     Tokens are taken in chunks, and the gradient of a chunk is computed together with its loss, from the same
-    exponentials: three matrix products in all, as many as without chunks, and no logits kept for the backward
+    shares: three matrix products in all, as many as without chunks, and no logits kept for the backward
     pass. Only a sum allows that, since the gradient that will arrive is one number, and the chunks' gradients
     wait for it. Where nobody asks for gradients, `tf.function` and XLA drop their part of the loop.
 
@@ -111,30 +111,24 @@ def _loss_and_gradients(
     rows = max(1, chunk_entries // max(1, width)) if isinstance(width, int) else None
     rows = tf.maximum(1, chunk_entries // tf.maximum(1, width)) if rows is None else rows
     count, size = balanced(tokens, rows)
-    longest = tf.reduce_max(tf.norm(candidates, axis=1))
-    with_one = tf.concat([candidates, tf.ones_like(candidates[:, :1])], axis=1)
     in_chunks = [chunks_of(values, count, size) for values in (states, labels, weights)]
 
     def step(i: tf.Tensor, total: tf.Tensor, by_candidate: tf.Tensor, by_state: tf.TensorArray) -> tuple:
         state, label, weight = (values[i] for values in in_chunks)
+        # Passes over the logits are what costs time besides the products. So a loss is read off the share of
+        # its label, and only where that is next to nothing, logits are added up once more.
         logits = tf.matmul(state, candidates, transpose_b=True)
-        # Passes over the logits are what costs time besides the products. So the largest ones are looked for
-        # only if they may be large, the sum is one more column of a product, and the division by it comes
-        # after the products, which are narrower.
-        largest, exponentials = tf.cond(
-            tf.reduce_max(tf.norm(state, axis=1)) * longest < _SMALL,
-            lambda: (tf.zeros_like(logits[:, :1]), tf.exp(logits)),
-            lambda: _shifted(logits),
+        shares = tf.nn.softmax(logits)
+        own = tf.gather(shares, label, batch_dims=1)
+        losses = tf.cond(
+            tf.reduce_min(own) > _TINY,
+            lambda: -tf.math.log(tf.minimum(own, 1.0)),
+            lambda: tf.reduce_logsumexp(logits, axis=1) - tf.gather(logits, label, batch_dims=1),
         )
-        summed = tf.matmul(exponentials, with_one)
-        pull, normalizer = summed[:, :-1], summed[:, -1:]
-        own = tf.gather(logits, label, batch_dims=1)
-        losses = tf.math.log(normalizer[:, 0]) + (largest[:, 0] - own)
-        pull = pull / normalizer - tf.gather(candidates, label)
+        pull = tf.matmul(shares, candidates) - tf.gather(candidates, label)
         by_state = by_state.write(i, pull * weight[:, None])
-        scaled = state * (weight[:, None] / normalizer)
         # This way round, the large factor is read along its rows.
-        by_candidate += tf.matmul(scaled, exponentials, transpose_a=True)
+        by_candidate += tf.matmul(state * weight[:, None], shares, transpose_a=True)
         return i + 1, total + tf.reduce_sum(losses * weight), by_candidate, by_state
 
     _, total, by_candidate, by_state = tf.while_loop(
@@ -149,13 +143,7 @@ def _loss_and_gradients(
         parallel_iterations=1,  # more would hold as many chunks
     )
     by_state = tf.reshape(by_state.stack(), [-1, size_of(states, 1)])[:tokens]
-    by_candidate = tf.transpose(by_candidate) - tf.math.unsorted_segment_sum(
-        states * weights[:, None], labels, width
+    by_candidate = tf.tensor_scatter_nd_sub(
+        tf.transpose(by_candidate), labels[:, None], states * weights[:, None]
     )
     return total, by_state, by_candidate
-
-
-def _shifted(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the largest logit of each token, and the exponentials of what the others are below it."""
-    largest = tf.reduce_max(logits, axis=1, keepdims=True)
-    return largest, tf.exp(logits - largest)
