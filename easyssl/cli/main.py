@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import Any
 
 import easyssl
-from easyssl.cli import check, convert, data, embed_text, evaluate, export, layers, predict, train
 from easyssl.cli.arguments import Parser, closest_command
 from easyssl.cli.environment import prepare_tensorflow
 from easyssl.errors import InputError, UsageError
 
-COMMANDS = {
-    "check": check,
-    "convert": convert,
-    "train": train,
-    "evaluate": evaluate,
-    "predict": predict,
-    "export": export,
-    "data": data,
-    "embed-text": embed_text,
-    "layers": layers,
-}
+COMMANDS = ("check", "convert", "train", "evaluate", "predict", "export", "data", "embed-text", "layers")
+"""Names of the commands; each is the module of `easyssl.cli` with that name."""
 
 OK, DEFECT, BAD_INPUT, INTERRUPTED, PREEMPTED = 0, 1, 2, 130, 143
 
@@ -49,10 +41,15 @@ exit codes: 0 good; 2 bad input, told in one line on stderr; 1 a defect of ours,
 """
 
 
+def command_of(name: str) -> Any:
+    """Returns the module of a command. It is imported now, so that a command waits for no other one."""
+    return importlib.import_module(f"easyssl.cli.{name.replace('-', '_')}")
+
+
 def overview() -> str:
     """Returns the text of `easyssl --help`."""
     width = max(map(len, COMMANDS))
-    lines = "\n".join(f"  {name:<{width}}  {module.SUMMARY}" for name, module in COMMANDS.items())
+    lines = "\n".join(f"  {name:<{width}}  {command_of(name).SUMMARY}" for name in COMMANDS)
     return (
         "usage: easyssl COMMAND [CONFIG] [flags]\n\n"
         "Self-supervised components for recommenders: from a text config to a trained, exported model.\n\n"
@@ -114,8 +111,8 @@ def _run(words: list[str]) -> int:
             f"easyssl: expected a command before '{name}'; the commands are {', '.join(COMMANDS)}"
         )
     if name not in COMMANDS:
-        raise UsageError(f"easyssl: there is no command '{name}'{closest_command(name, list(COMMANDS))}")
-    command = COMMANDS[name]
+        raise UsageError(f"easyssl: there is no command '{name}'{closest_command(name, COMMANDS)}")
+    command = command_of(name)
     actions = getattr(command, "ACTIONS", {})
     if rest and rest[0] in actions:
         name, command, rest = f"{name} {rest[0]}", actions[rest[0]], rest[1:]

@@ -157,11 +157,12 @@ OF_ALL = {"--data-root", "--plugin", "--set"}
 def test_flags_are_these():
     """People's scripts depend on every one; a change here is a change for them."""
     from easyssl.cli.arguments import Parser
-    from easyssl.cli.main import COMMANDS
+    from easyssl.cli.main import COMMANDS, command_of
 
     found = {}
-    actions = {f"data {name}": action for name, action in COMMANDS["data"].ACTIONS.items()}
-    for name, command in {**COMMANDS, **actions}.items():
+    commands = {name: command_of(name) for name in COMMANDS}
+    actions = {f"data {name}": action for name, action in commands["data"].ACTIONS.items()}
+    for name, command in {**commands, **actions}.items():
         parser = Parser(name, "")
         command.add_arguments(parser)
         found[name] = set(re.findall(r"--[a-z-]+", parser.format_usage())) - {"--help"}
