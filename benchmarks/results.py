@@ -148,7 +148,8 @@ def report(table: Table, results: Results, history: str, command: str) -> list[s
     runs = [run for each in results.values() for run in each.values()]
     commits = ", ".join(sorted({f"`{run['commit']}`" for run in runs}))
     seeds = max(len(each) for each in results.values())
-    names = [f"{metric}_{history}" for metric in table.metrics]
+    # What is not about lists does not depend on what happens to the history.
+    names = [f"{metric}_{history}" if "@" in metric else metric for metric in table.metrics]
     lines = [f"{table.about}. History {history}; seeds 1 to {seeds}; commit {commits}.", ""]
     lines += ["```sh", command, "```", ""]
     lines += _header("model", "loss", *table.metrics, "minutes")

@@ -36,7 +36,7 @@ class Table:
         folder: Where the configs look for the data, below `data` of the data root.
         prepare: Arguments of `easyssl` that write it, or a script and its arguments; `{source}` is the folder
             of the published files.
-        metrics: What the columns show, without `_excluded` or `_kept`.
+        metrics: What the columns show, those of lists without `_excluded` or `_kept`.
         models: Rows by name.
         pairs: Which models are compared seed by seed, (reference, other).
         published: Rows of others: model, numbers by metric, source, how certain the number is.
@@ -231,7 +231,8 @@ _ENCODER_PAIRS = (
     ("s4rec", "s4rec without contrast and distillation"),
     ("s4rec", "s4rec without adversary"),
 )
-_INTEREST_METRICS = ("recall@20", "hr@20", "ndcg@20", "recall@50", "hr@50", "ndcg@50")
+_RECALL = tuple(f"{name}@{k}" for k in (20, 50) for name in ("recall", "hr", "ndcg"))
+_INTEREST_METRICS = (*_RECALL, "interest_cosine", "interests_used@20")
 _INTEREST_PAIRS = (
     ("comirec_sa", "re4"),
     ("comirec_dr", "re4"),
@@ -288,7 +289,7 @@ TABLES = {
         pairs=_INTEREST_PAIRS,
     ),
     "ml1m_users": Table(
-        about=f"MovieLens-1M, 6,040 users, 3,416 movies, histories of 50; {_USERS_OUT}",
+        about=f"MovieLens-1M, 6,040 users, 3,416 movies, histories of 20; {_USERS_OUT}",
         folder="ml1m_next",
         prepare=_MOVIES,
         metrics=_INTEREST_METRICS,
