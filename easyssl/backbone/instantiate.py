@@ -61,7 +61,7 @@ def make_layer(
     if not own:
         _check_keras_parameters(cls, kwargs, plan, error)
     try:
-        layer = cls(**kwargs, name=plan.name + suffix, dtype=dtype)
+        layer = cls(**{"dtype": dtype, **kwargs}, name=plan.name + suffix)
     except (TypeError, ValueError) as e:
         raise error(plan.path, f"{plan.class_name} refuses its parameters: {first_line(e)}") from e
     if not own:
@@ -151,7 +151,8 @@ def _takes_training(cls: Any) -> bool:
 def _check_keras_parameters(
     cls: Any, kwargs: Mapping[str, Any], plan: LayerPlan, error: ErrorAt
 ) -> None:
-    valid = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs", "args", "name", "dtype"}
+    valid = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs", "args", "name"}
+    valid |= {"dtype", "trainable"}
     for key in kwargs:
         if key not in valid:
             raise error(plan.params_path, f"{cls.__name__} has no parameter '{key}'{nearest(key, valid)}")

@@ -19,6 +19,7 @@ from easyssl.config.bind import (
     signature_of,
     static_catalogue,
 )
+from easyssl.config.struct_parameters import idle_parameters
 from easyssl.errors import nearest
 
 _MAX_INSTANCES = 1000
@@ -119,7 +120,10 @@ class LayerReader:
             self._check_typed(message, class_name, field, path)
         params_path = f"{path}.{field}" if field else path
         params = getattr(message, field) if field else None
-        if field not in (None, "st_params"):
+        if field == "st_params":
+            idle = idle_parameters(class_name, signature, message.DESCRIPTOR)
+            params = self._without_idle(params, idle, params_path)
+        elif field is not None:
             params = self._without_unread(params, class_name, params_path)
         kwargs = bind(signature, params, self._reader.below(params_path))
         if field == "st_params":
@@ -134,6 +138,15 @@ class LayerReader:
         for name, reason in UNREAD.get(class_name, {}).items():
             self._reader.warn_without_effect(params, [name], path, reason)
             read.ClearField(name)
+        return read
+
+    def _without_idle(self, params: Any, idle: Mapping[str, str], path: str) -> Any:
+        """Returns a `Struct` without the keys that act on nothing, and warns of those."""
+        read = type(params)()
+        read.CopyFrom(params)
+        for key in sorted(idle.keys() & set(params.fields)):
+            self._reader.warn(f"{path}.{key}", f"has no effect: {idle[key]}")
+            del read.fields[key]
         return read
 
     def _check_typed(self, message: Any, class_name: str, field: str, path: str) -> None:

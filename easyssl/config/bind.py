@@ -105,7 +105,7 @@ def bind(signature: Signature | None, params: Any, error: ErrorAt) -> dict[str, 
     Returns:
         Keyword arguments, only those that are set, in the constructor's order. A nested message is a dict of
         its set fields, a repeated field a list. An integral number of a `Struct` becomes an int where the
-        constructor takes one.
+        constructor takes one, 0 or 1 a bool where it takes that, and text a number.
 
     Raises:
         ConfigError: For a parameter that the constructor does not have or that has another type, and for a
@@ -217,6 +217,8 @@ def _convert(kind: Kind, value: Any) -> Any:
         return [_convert(kind.item or ANY, item) for item in value]
     if isinstance(value, dict) and (not names or "dict" in names):
         return {key: _convert(ANY, item) for key, item in value.items()}
+    if isinstance(value, str) and names and "str" not in names:
+        value = _number_of(value)
     if isinstance(value, str) and (not names or "str" in names):
         if kind.choices and value not in kind.choices:
             raise ValueError(f"is '{value}'{nearest(value, kind.choices)}")
@@ -225,9 +227,19 @@ def _convert(kind: Kind, value: Any) -> Any:
         return value
     if value is None and (not names or "none" in names):
         return None
+    if names == {"bool"} and value in (0, 1) and not isinstance(value, str):
+        return bool(value)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _number(kind, value)
     raise ValueError(f"is {_describe(value)}, expected {_expected(kind)}")
+
+
+def _number_of(text: str) -> str | float:
+    """Returns the number that a text is, as EasyRec reads it where a number is due, else the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _number(kind: Kind, value: float) -> float:

@@ -25,10 +25,13 @@ class Dropout(keras.layers.Layer):
         rate: Share of entries that are dropped, in [0, 1); rounded to a multiple of 2^-16.
         seed: Seed of the random numbers; None takes one that `keras.utils.set_random_seed` determines.
             Defaults to None.
+        noise_shape: Shape of the mask that is drawn and broadcast to the input's: `[None, 1, None]` drops the
+            same entries at every step of a sequence. None stands for the input's size. Defaults to None,
+            which is the input's shape.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
-        ValueError: If the rate is not in [0, 1).
+        ValueError: If the rate is not in [0, 1), or the input has another number of axes than `noise_shape`.
 
     Example:
         >>> layer = Dropout(0.5, seed=1)
@@ -42,8 +45,15 @@ class Dropout(keras.layers.Layer):
         Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 2014.
     """
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        rate: float,
+        seed: int | None = None,
+        noise_shape: list[int | None] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
+        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
         self.rate = rate
         self.seed = seed
         self.supports_masking = True
@@ -67,8 +77,19 @@ class Dropout(keras.layers.Layer):
         inputs = tf.convert_to_tensor(inputs)
         if not training or self.rate == 0:
             return inputs
-        kept = keep_mask(advance(self.random_state), self.rate, tf.shape(inputs))
+        kept = keep_mask(advance(self.random_state), self.rate, self._mask_shape(inputs))
         return tf.where(kept, inputs * (1.0 / (1.0 - rounded_rate(self.rate))), tf.zeros([], inputs.dtype))
+
+    def _mask_shape(self, inputs: tf.Tensor) -> tf.Tensor:
+        shape = tf.shape(inputs)
+        if self.noise_shape is None:
+            return shape
+        if len(self.noise_shape) != inputs.shape.rank:
+            raise ValueError(
+                f"`noise_shape` needs one entry for each of {inputs.shape.rank} axes. Received: "
+                f"noise_shape={list(self.noise_shape)}"
+            )
+        return tf.stack([shape[axis] if size is None else size for axis, size in enumerate(self.noise_shape)])
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the input's shape."""
@@ -76,4 +97,5 @@ class Dropout(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+        noise_shape = None if self.noise_shape is None else list(self.noise_shape)
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed, "noise_shape": noise_shape}

@@ -1,5 +1,7 @@
 """What layers of EasyRec get from a config, where that is more than the values it sets."""
 
+import re
+
 import pytest
 from plans import block, group, plan_of, refused
 from tensorflow import keras
@@ -8,6 +10,7 @@ from easyssl.backbone.instantiate import make_layer
 from easyssl.backbone.plan_types import LayerPlan
 from easyssl.config.messages import message_class
 from easyssl.layers.gate_nn import GateNN
+from easyssl.registry import KERAS_LAYERS
 
 MASK_BLOCK = {"aggregation_size": 4}
 MLP = {"hidden_units": [4]}
@@ -81,6 +84,63 @@ def test_fields_without_effect_are_left_out():
 def test_what_a_layer_does_not_take_is_refused_where_it_stands(layer, path, words):
     found, text = refused(block("a", group("user"), layer=f"keras_layer {{ {layer} }}"))
     assert found.startswith(f"blocks[0].keras_layer.{path}") and words in text
+
+
+@pytest.mark.parametrize(
+    ("class_name", "keys", "idle"),
+    [
+        ("FM", "l2_regularization", "the layer has no weights"),
+        ("TransformerBlock", "vocab_size", "it is of TransformerEncoder"),
+        ("Cross", "trainable", "use|train_config.freeze_gradient"),
+        ("Dropout", "name", "a layer is called like its block"),
+        ("Dense", "input_dim", "the block's input has the shape"),
+    ],
+)
+def test_keys_that_easyrec_passes_over_are_told(class_name, keys, idle):
+    needed = {"Dense": "units", "Dropout": "rate", "TransformerBlock": "hidden_size num_attention_heads intermediate_size"}
+    text = "".join(f" fields {{ key: '{k}' value {{ number_value: 0.5 }} }}" for k in needed.get(class_name, "").split())
+    text = text.replace("0.5", "4") if class_name != "Dropout" else text
+    layer = f"keras_layer {{ class_name: '{class_name}' st_params {{ fields {{ key: '{keys}' value {{ number_value: 4 }} }} {text} }} }}"
+    plan = plan_of(block("a", group("user"), layer=layer))
+    (found,) = plan.main.block("a").layers
+    assert keys not in found.kwargs
+    assert any(f"st_params.{keys}: has no effect: " in line and re.search(idle, line) for line in plan.warnings)
+
+
+def test_a_layer_that_easyrec_has_not_passes_over_nothing():
+    layer = f"keras_layer {{ class_name: 'SinkhornClustering' st_params {{ {struct(trainable='x')} }} }}"
+    path, text = refused(block("a", group("user"), layer=layer))
+    assert path.endswith("st_params.trainable") and "has no parameter 'trainable'" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [("number_value: 1", True), ("number_value: 0", False), ("number_value: 2", None), ("string_value: 'x'", None)],
+)
+def test_numbers_are_truth_values_where_these_are_due(value, wanted):
+    layer = f"keras_layer {{ class_name: 'FM' st_params {{ fields {{ key: 'use_variant' value {{ {value} }} }} }} }}"
+    if wanted is None:
+        path, text = refused(block("a", group("user"), layer=layer))
+        assert path.endswith("use_variant") and "expected true or false" in text
+    else:
+        assert plan_of(block("a", group("user"), layer=layer)).main.block("a").layers[0].kwargs == {"use_variant": wanted}
+
+
+def test_text_is_a_number_where_one_is_due():
+    assert planned(f"class_name: 'Dropout' st_params {{ {struct(rate='0.2')} }}") == {"rate": 0.2}
+
+
+@pytest.mark.parametrize("name", KERAS_LAYERS)
+def test_every_admitted_layer_of_keras_is_there(name):
+    assert issubclass(getattr(keras.layers, name), keras.layers.Layer)
+
+
+def test_keras_layers_may_be_frozen_and_have_a_precision_of_their_own():
+    kwargs = {"units": 3, "trainable": False, "dtype": "float64"}
+    plan = LayerPlan("keras_layer", "a", "blocks[0].keras_layer", "Dense", kwargs)
+    layer = make_layer(plan, 0.0, "float32", lambda path, text: AssertionError(text))
+    layer.build((2, 4))
+    assert not layer.trainable_weights and layer.compute_dtype == "float64"
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_arguments_come_in_the_order_of_the_constructor():
     ("values", "field", "words"),
     [
         ({"units": 0.9}, "units", "parameter 'units' of Sample is 0.9, expected an integer"),
-        ({"units": "3"}, "units", "is the string '3', expected an integer"),
+        ({"units": "three"}, "units", "is the string 'three', expected an integer"),
         ({"units": True}, "units", "is true, expected an integer"),
         ({"units": [1]}, "units", "is a list, expected an integer"),
         ({"units": {"a": 1}}, "units", "is a message, expected an integer"),
@@ -109,7 +109,7 @@ def test_arguments_come_in_the_order_of_the_constructor():
         ({"units": 2.0**53 + 2}, "units", "is 9007199254740994, which a number_value cannot hold exactly"),
         ({"units": float("inf")}, "units", "is inf, expected a finite number"),
         ({"units": 1, "rate": False}, "rate", "is false, expected a number"),
-        ({"units": 1, "flag": 1}, "flag", "is 1, expected true or false (bool_value)"),
+        ({"units": 1, "flag": 2}, "flag", "is 2, expected true or false (bool_value)"),
         ({"units": 1, "flag": "true"}, "flag", "is the string 'true', expected true or false"),
         ({"units": 1, "name_of": 1}, "name_of", "is 1, expected a string"),
         ({"units": 1, "sizes": 3}, "sizes", "is 3, expected a list of items that are each an integer"),

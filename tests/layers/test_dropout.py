@@ -33,6 +33,16 @@ def test_a_share_is_dropped_and_the_rest_scaled(rate):
     assert stats.binomtest(dropped, kept.size, rate).pvalue > 1e-3
 
 
+def test_a_mask_of_another_shape_is_broadcast():
+    layer = Dropout(0.5, seed=1, noise_shape=[None, 1, None])
+    kept = layer(tf.ones([50, 6, 8]), training=True).numpy()
+    assert set(np.unique(kept)) == {0.0, 2.0}
+    np.testing.assert_array_equal(kept, np.broadcast_to(kept[:, :1], kept.shape))
+    assert Dropout.from_config(layer.get_config()).noise_shape == (None, 1, None)
+    with pytest.raises(ValueError, match="noise_shape"):
+        layer(tf.ones([2, 3]), training=True)
+
+
 def test_rate_zero_and_evaluation_change_nothing():
     np.testing.assert_array_equal(Dropout(0.0)(X, training=True), X)
     np.testing.assert_array_equal(Dropout(0.9)(X, training=False), X)
