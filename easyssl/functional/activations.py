@@ -62,7 +62,9 @@ _FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 # Dotted names that mean the same as the plain ones. `tf.nn.gelu` does not: it is the exact form. It and other
 # functions that expressions of configs may call are parsed.
 _DOTTED = {f"tf.nn.{name}": name for name in _FUNCTIONS if name not in ("linear", "gelu", "prelu")}
-_DOTTED |= {"tf.sigmoid": "sigmoid", "tf.tanh": "tanh"}
+_DOTTED |= {"tf.sigmoid": "sigmoid", "tf.tanh": "tanh", "none": "linear"}
+_KERAS = ("elu", "linear", "relu", "selu", "sigmoid", "softmax", "swish", "tanh")
+_DOTTED |= {f"tf.keras.activations.{name}": name for name in _KERAS}
 
 
 def activation_names() -> tuple[str, ...]:
@@ -74,8 +76,9 @@ def canonical_activation(name: str | None) -> str:
     """Returns the plain lower-case name of an activation.
 
     Args:
-        name: Any spelling; `None` and "" mean "linear", and `tf.nn.relu` means "relu". Or a function of the
-            expression language of configs, such as `tf.nn.softplus` or `lambda x: x * tf.sigmoid(2.0 * x)`.
+        name: Any spelling; `None`, "" and "none" mean "linear", and `tf.nn.relu` means "relu". Or a function
+            of the expression language of configs, such as `tf.nn.softplus` or
+            `lambda x: x * tf.sigmoid(2.0 * x)`.
 
     Returns:
         One of `activation_names()`, or the text of the function.

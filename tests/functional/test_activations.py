@@ -20,6 +20,7 @@ REFERENCES = {
     "linear": X,
     "": X,
     None: X,
+    "None": X,
     "relu": np.maximum(X, 0),
     "gelu": X / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (X + 0.044715 * X**3))),
     "leaky_relu": np.where(X > 0, X, 0.2 * X),
@@ -32,6 +33,7 @@ REFERENCES = {
     "sigmoid": sigmoid(X),
     "softmax": np.exp(X) / np.exp(X).sum(),
     "tf.nn.relu": np.maximum(X, 0),
+    "tf.keras.activations.relu": np.maximum(X, 0),
     "Swish": X * sigmoid(X),
     "tf.nn.softplus": np.log1p(np.exp(X)),
     "tf.nn.gelu": X / 2 * np.array([1 + math.erf(x / math.sqrt(2)) for x in X]),  # not the tanh form
