@@ -49,6 +49,10 @@ ON_ARRAYS = [
     ("lambda x: tf.split(x, 2, axis=1)", lambda x: np.split(x, 2, axis=1)),
     ("lambda x: tf.where(x > 0.5, x, 0.0)", lambda x: np.where(x > 0.5, x, 0)),
     ("lambda x: tf.math.multiply(x, tf.math.maximum(x, 0.5))", lambda x: x * np.maximum(x, 0.5)),
+    ("lambda x: tf.reshape(x, [tf.shape(x)[0], -1])", lambda x: x.reshape(len(x), -1)),
+    ("lambda x: tf.reshape(x, [-1, x.shape[1] // 2, 2])", lambda x: x.reshape(len(x), -1, 2)),
+    ("lambda x: tf.reshape(x, [-1, 1] + x.get_shape().as_list()[1:])", lambda x: x[:, None]),
+    ("lambda x: [x[:, i] for i in range(x.get_shape()[-1])]", lambda x: list(x.T)),
     ("tf.math.square", np.square),
     ("tf.nn.relu6", lambda x: np.clip(x, 0, 6)),
 ]

@@ -16,6 +16,11 @@ from easyssl.config.expressions.arithmetic import MAX_LENGTH
 REFUSED = [
     # (text, column of the part that is refused, words of the reason)
     ("lambda x: x.__class__", 11, "attributes"),
+    ("lambda x: x.shape.__class__", 11, "attributes"),
+    ("lambda x: x.shape()", 11, "attributes"),
+    ("lambda x: x.get_shape(1)", 11, "attributes"),
+    ("lambda x: x.as_list()", 11, "attributes"),
+    ("lambda x: tf.shape.x", 11, "attributes"),
     ("lambda x: x.__class__.__mro__[1]", 11, "attributes"),
     ("__import__('os').system('id')", 1, "only functions of 'tf.'"),
     ("lambda x: __import__('os')", 11, "not a function"),

@@ -1,10 +1,10 @@
 """The expression language of configs: a closed subset of Python expressions, evaluated by our own walker.
 
 Configs hold small functions as text, such as `lambda x: tf.reduce_sum(x, axis=1, keepdims=True)`. They are
-parsed into immutable trees that know arguments, numbers, subscripts, arithmetic, comparisons, lists, simple
-comprehensions and the functions of a fixed table. Everything else is refused at its column. Python never
-evaluates the text, so a config cannot reach an attribute, import a module or build a value of absurd size.
-Parsing needs no TensorFlow.
+parsed into immutable trees that know arguments, numbers, subscripts, shapes of tensors, arithmetic,
+comparisons, lists, simple comprehensions and the functions of a fixed table. Everything else is refused at
+its column. Python never evaluates the text, so a config cannot reach any other attribute, import a module or
+build a value of absurd size. Parsing needs no TensorFlow.
 """
 
 from __future__ import annotations

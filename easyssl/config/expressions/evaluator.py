@@ -19,6 +19,7 @@ from easyssl.config.expressions.nodes import (
     Logical,
     Name,
     Node,
+    Shape,
     Slice,
     Subscript,
     Unary,
@@ -73,6 +74,10 @@ def _slice(node: Slice, values: Mapping[str, Any]) -> slice:
 
 def _subscript(node: Subscript, values: Mapping[str, Any]) -> Any:
     return evaluate(node.value, values)[evaluate(node.index, values)]
+
+
+def _shape(node: Shape, values: Mapping[str, Any]) -> list[int | None]:
+    return list(evaluate(node.value, values).shape)
 
 
 def _unary(node: Unary, values: Mapping[str, Any]) -> Any:
@@ -152,6 +157,7 @@ _RULES: Mapping[type[Node], Any] = {
     Display: _display,
     Logical: _logical,
     Name: _name,
+    Shape: _shape,
     Slice: _slice,
     Subscript: _subscript,
     Unary: _unary,

@@ -65,6 +65,7 @@ def _table() -> dict[str, Function]:
     add("concat", "values axis", required=2)
     add("split", "value num_or_size_splits axis", required=2)
     add("reshape", "tensor shape", required=2)
+    add("shape", "input")
     add("squeeze", "input axis")
     add("expand_dims", "input axis", required=2)
     add("transpose", "a perm")

@@ -13,6 +13,7 @@ from easyssl.config.expressions.nodes import (
     Display,
     Name,
     Node,
+    Shape,
     Slice,
     Subscript,
 )
@@ -23,7 +24,7 @@ MAX_ITEMS = 16
 
 
 class LambdaParser(Parser):
-    """The language of functions on tensors: adds subscripts, lists, comprehensions and list functions."""
+    """The language of functions on tensors: adds subscripts, shapes, lists and what is done with lists."""
 
     def __init__(self, text: str, names: Collection[str]) -> None:
         super().__init__(text, names, FUNCTIONS)
@@ -91,7 +92,15 @@ class LambdaParser(Parser):
         if name.startswith("_"):
             self.refuse(tree, f"the name '{name}' starts with an underscore")
 
+    def _parse_attribute(self, tree: ast.Attribute, depth: int) -> Node:
+        if tree.attr != "shape":
+            self.refuse(tree, "attributes are not allowed, only the shape of a tensor and functions of 'tf.'")
+        return Shape(self.parse(tree.value, depth), column=self.column(tree))
+
     def _parse_call(self, tree: ast.Call, depth: int) -> Node:
+        shape = self._shape_in_old_words(tree, depth)
+        if shape is not None:
+            return shape
         name = self._dotted(tree.func)
         if name not in BUILTINS:
             return super()._parse_call(tree, depth)
@@ -100,6 +109,19 @@ class LambdaParser(Parser):
             self.refuse(tree, f"'{name}' takes {expected}")
         arguments = tuple(self.parse(argument, depth) for argument in tree.args)
         return Call(name, arguments, (), column=self.column(tree))
+
+    def _shape_in_old_words(self, tree: ast.Call, depth: int) -> Node | None:
+        """Reads `x.get_shape()`, and `.as_list()` of a shape, as TensorFlow 1 has them."""
+        called = tree.func
+        if not isinstance(called, ast.Attribute) or tree.args or tree.keywords:
+            return None
+        if called.attr == "get_shape":
+            return Shape(self.parse(called.value, depth), column=self.column(tree))
+        if called.attr == "as_list":
+            shape = self.parse(called.value, depth)
+            if isinstance(shape, Shape):
+                return shape
+        return None
 
     def _unknown_function(self, name: str) -> str:
         known = [f"tf.{known}" for known in self._functions]

@@ -88,6 +88,13 @@ class Subscript(Node):
 
 
 @dataclass(frozen=True)
+class Shape(Node):
+    """`value.shape`, the sizes of a tensor's axes, None where they differ from batch to batch."""
+
+    value: Node
+
+
+@dataclass(frozen=True)
 class Unary(Node):
     """`-a`, `+a` or, among columns, `not a`."""
 
