@@ -6,11 +6,15 @@ overflows at small temperatures.
 
 Three arguments mean the same everywhere. A row whose `weights` entry is 0 counts for nothing, not even as a
 negative. Rows of equal `ids` are no negatives of each other. With `cross_replica`, the rows of all replicas
-of a distribution strategy are candidates, and gradients flow back to where they came from; the mean is over
-the rows of this replica, so the average over equally large replicas is the loss of the whole batch.
+of a distribution strategy are candidates, gradients flow back to where they came from, and the mean or the
+sum is over the rows of all replicas: every replica returns the loss of the whole batch, and where the step
+adds the gradients of replicas whose factors add up to 1, as training with several devices does, the result is
+the gradient of that loss.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -19,7 +23,7 @@ from easyssl.functional.masking import EXCLUDED, weighted_mean, weighted_sum
 from easyssl.functional.replicas import first_row, gather_rows
 from easyssl.functional.similarity import comparable, similarities
 
-_REDUCTIONS = {"mean": weighted_mean, "sum": weighted_sum}
+_REDUCTIONS: dict[str, Callable[..., tf.Tensor]] = {"mean": weighted_mean, "sum": weighted_sum}
 
 
 def one_way(
@@ -73,7 +77,7 @@ def one_way(
     labels, negatives = _negatives(size, pool, weights, ids, cross_replica)
     if weights is not None or ids is not None:
         logits = _exclude(logits, negatives | _is(labels, pool))
-    return _reduced(_cross_entropy(logits, labels), weights, reduction)
+    return _reduced(_cross_entropy(logits, labels), weights, reduction, cross_replica)
 
 
 def symmetric(
@@ -165,7 +169,7 @@ def nt_xent(
     logits, labels, negatives = _both_views(left, right, similarity, temperature, weights, ids, cross_replica)
     allowed = negatives | _is(labels, tf.shape(logits)[1])
     losses = _cross_entropy(_exclude(logits, allowed), labels)
-    return _reduced(losses, _twice(weights), reduction)
+    return _reduced(losses, _twice(weights), reduction, cross_replica)
 
 
 def decoupled(
@@ -210,7 +214,7 @@ def decoupled(
     positives = tf.reduce_sum(left * right, axis=-1) / temperature
     rest = tf.reduce_logsumexp(_exclude(logits, negatives), axis=1)
     losses = tf.where(tf.reduce_any(negatives, axis=1), rest - _twice(positives), 0.0)
-    return _reduced(losses, _twice(weights), reduction)
+    return _reduced(losses, _twice(weights), reduction, cross_replica)
 
 
 def l2_distance(
@@ -251,9 +255,11 @@ def check_reduction(reduction: str) -> None:
         raise ValueError(f"unknown reduction '{reduction}'{nearest(reduction, _REDUCTIONS)}")
 
 
-def _reduced(losses: tf.Tensor, weights: tf.Tensor | None, reduction: str) -> tf.Tensor:
+def _reduced(
+    losses: tf.Tensor, weights: tf.Tensor | None, reduction: str, cross_replica: bool = False
+) -> tf.Tensor:
     check_reduction(reduction)
-    return _REDUCTIONS[reduction](losses, weights)
+    return _REDUCTIONS[reduction](losses, weights, cross_replica=cross_replica)
 
 
 def _both_views(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from easyssl.functional.replicas import replica_sum
+
 # Finite and large enough that exp(x - max) is 0; -inf would give NaN in a row without a valid entry.
 EXCLUDED = -1e30
 
@@ -74,12 +76,16 @@ def select_position(sequence: tf.Tensor, position: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.where(chosen[:, :, None], sequence, tf.zeros([], sequence.dtype)), axis=1)
 
 
-def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+def weighted_mean(
+    values: tf.Tensor, weights: tf.Tensor | None = None, *, cross_replica: bool = False
+) -> tf.Tensor:
     """Returns `sum(w * v) / max(sum(w), 1)` in float32.
 
     Args:
         values: `[batch]`.
         weights: `[batch]` or `None` for ones. Where a weight is 0 the value does not matter, not even NaN.
+        cross_replica: Whether both sums are over the rows of all replicas; see `weighted_sum`. Defaults to
+            False.
 
     Returns:
         float32 scalar; 0 for an empty batch.
@@ -90,15 +96,23 @@ def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Ten
     """
     values = tf.cast(values, tf.float32)
     weights = tf.ones_like(values) if weights is None else tf.cast(weights, tf.float32)
-    return weighted_sum(values, weights) / tf.maximum(tf.reduce_sum(weights), 1.0)
+    count = tf.reduce_sum(weights)
+    if cross_replica:
+        count = replica_sum(count)
+    return weighted_sum(values, weights, cross_replica=cross_replica) / tf.maximum(count, 1.0)
 
 
-def weighted_sum(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+def weighted_sum(
+    values: tf.Tensor, weights: tf.Tensor | None = None, *, cross_replica: bool = False
+) -> tf.Tensor:
     """Returns `sum(w * v)` in float32.
 
     Args:
         values: `[batch]`.
         weights: `[batch]` or `None` for ones. Where a weight is 0 the value does not matter, not even NaN.
+        cross_replica: Whether the sum is over the rows of all replicas of a distribution strategy, and the
+            same on all of them. If their factors in the loss of a step add up to 1, so does the gradient to
+            that of the sum, however rows are spread. Defaults to False.
 
     Returns:
         float32 scalar; 0 for an empty batch.
@@ -109,4 +123,5 @@ def weighted_sum(values: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tens
     """
     values = tf.cast(values, tf.float32)
     weights = tf.ones_like(values) if weights is None else tf.cast(weights, tf.float32)
-    return tf.reduce_sum(tf.where(weights == 0.0, 0.0, values) * weights)
+    total = tf.reduce_sum(tf.where(weights == 0.0, 0.0, values) * weights)
+    return replica_sum(total) if cross_replica else total

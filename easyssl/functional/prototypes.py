@@ -82,7 +82,7 @@ def prototype_contrast(
             Defaults to False.
 
     Returns:
-        float32 scalar, the mean over the rows of this replica.
+        float32 scalar; with `cross_replica` the mean over the rows of all replicas, the same on each.
 
     Raises:
         ValueError: For an unknown name or a temperature that is not positive.
@@ -131,7 +131,8 @@ def prototype_contrast(
         return tf.where(has_negatives, rest - positive, 0.0)
 
     losses = direction(left, 0) + direction(right, 1)
-    return weighted_mean(losses, weights * at_least_two(tf.reduce_sum(tf.cast(usable, tf.float32))))
+    counted = weights * at_least_two(tf.reduce_sum(tf.cast(usable, tf.float32)))
+    return weighted_mean(losses, counted, cross_replica=cross_replica)
 
 
 def cluster_distillation(

@@ -215,8 +215,9 @@ def test_l2_distance():
 
 @pytest.mark.slow
 def test_negatives_of_other_replicas():
-    """Parts of different sizes on two replicas: values and gradients of the whole batch."""
+    """Parts of different sizes on two replicas: each has the loss of the whole batch, both its gradient."""
     code = """
+import itertools
 import numpy as np
 import tensorflow as tf
 devices = tf.config.list_physical_devices("CPU")
@@ -229,15 +230,15 @@ a, b = rng.normal(size=(2, 7, 3)).astype("float32")
 ids = np.array([1, 2, 3, 4, 1, 5, 2])
 weights = np.array([1, 1, 0, 1, 1, 1, 1], "float32")
 log_p = np.log(rng.uniform(0.01, 0.5, 7)).astype("float32")
-sizes, n = (4, 3), 7
 
 def split(x):
     def part(context):
         return tf.constant(x[:4]) if context.replica_id_in_sync_group == 0 else tf.constant(x[4:])
     return strategy.experimental_distribute_values_from_function(part)
 
-for loss in (one_way, symmetric, nt_xent, decoupled):
+for loss, reduction in itertools.product((one_way, symmetric, nt_xent, decoupled), ("mean", "sum")):
     def value(a, b, ids, weights, log_p, **kwargs):
+        kwargs["reduction"] = reduction
         if loss is one_way:
             kwargs["log_probabilities"] = log_p
         return loss(a, b, ids=ids, weights=weights, temperature=0.5, similarity="cosine", **kwargs)
@@ -245,10 +246,9 @@ for loss in (one_way, symmetric, nt_xent, decoupled):
     def step(a, b, ids, weights, log_p):
         with tf.GradientTape() as tape:
             tape.watch([a, b])
-            here = tf.reduce_sum(weights)
-            # The mean over a part -> its share of the mean over all.
-            total = value(a, b, ids, weights, log_p, cross_replica=True) * here / 6.0
-        return total, tape.gradient(total, [a, b])
+            total = value(a, b, ids, weights, log_p, cross_replica=True)
+            share = total * tf.cast(tf.size(weights), tf.float32) / 7.0  # as a training step weighs replicas
+        return total, tape.gradient(share, [a, b])
 
     run = tf.function(lambda *x: strategy.run(step, x), autograph=False)
     totals, gradients = run(*map(split, (a, b, ids, weights, log_p)))
@@ -256,7 +256,8 @@ for loss in (one_way, symmetric, nt_xent, decoupled):
     with tf.GradientTape() as tape:
         tape.watch([x, y])
         whole = value(x, y, tf.constant(ids), tf.constant(weights), tf.constant(log_p))
-    np.testing.assert_allclose(sum(map(float, strategy.experimental_local_results(totals))), whole, rtol=1e-5)
+    for total in strategy.experimental_local_results(totals):
+        np.testing.assert_allclose(total, whole, rtol=1e-5)
     for parts, expected in zip(gradients, tape.gradient(whole, [x, y])):
         got = np.concatenate([p.numpy() for p in strategy.experimental_local_results(parts)])
         np.testing.assert_allclose(got, expected, atol=1e-6)
