@@ -1,5 +1,6 @@
 """UniSRec's configs on a slice of the real data: pretraining on two domains, fine-tuning on a third one."""
 
+import csv
 import gzip
 import json
 import pathlib
@@ -11,8 +12,10 @@ import pytest
 import tensorflow as tf
 
 from easyssl.cli.main import main
-from easyssl.data.prepare import prepare_domains, prepare_sequences
+from easyssl.config import parse_config
+from easyssl.data.prepare import generate_movielens, prepare_domains, prepare_sequences
 from easyssl.data.text.embed import embed_items, read_texts
+from easyssl.models import build_model
 from easyssl.training.restore import find_checkpoint
 
 SAMPLES = pathlib.Path(__file__).resolve().parents[2] / "samples" / "unisrec"
@@ -24,10 +27,20 @@ SMALLER = (
     ('"intermediate_size" value { number_value: 256 }', '"intermediate_size" value { number_value: 16 }'),
     (r"batch_size: \d+", "batch_size: 64"),
 )
-SETTINGS = ["train_config.early_stopping.patience_evals=1000", "eval_config.num_examples=64"]
+RATE = "train_config.optimizer_config[0].adam_optimizer.learning_rate.cosine_decay_learning_rate"
+SETTINGS = [f"{RATE}.warmup_steps=0", "eval_config.num_examples=64"]
+RANKING = SAMPLES.parent / "unisrec_on_ml1m.config"
 
 NO_EXPORT = "export_config.exporter_type=none"
 PRETRAIN = "pretrain_on_four_domains"
+
+
+def smaller(path):
+    """Returns the text of a config with a smaller model."""
+    text = path.read_text()
+    for big, small in SMALLER:
+        text = re.sub(big if "\\" in big else re.escape(big), small, text)
+    return text
 
 
 class Words:
@@ -73,10 +86,7 @@ def prepared(folder, real_data, monkeypatch):
         items = read_texts(str(out / name.split("/")[0] / "items.tsv.gz"), "item_id", ["text"])
         embed_items(*items, str(out / f"{name}.npz"), Words(), word_drop=drop)
     for path in SAMPLES.glob("*.config"):
-        text = path.read_text()
-        for big, small in SMALLER:
-            text = re.sub(big if "\\" in big else re.escape(big), small, text)
-        (folder / path.name).write_text(text)
+        (folder / path.name).write_text(smaller(path))
     return folder
 
 
@@ -99,11 +109,12 @@ def weights(folder, name):
 
 
 @pytest.mark.slow
-def test_it_learns_from_two_domains_and_goes_on_in_a_third(prepared):
+def test_it_learns_from_two_domains_and_goes_on_in_a_third(prepared, capfd):
     folder = prepared
     losses = train(folder, PRETRAIN, 24, NO_EXPORT)
     assert all(np.isfinite(list(step.values())).all() for step in losses)
     assert {"next_item_loss", "contrast_info_nce_loss"} <= set(losses[0])
+    assert "mixed_column" not in capfd.readouterr().err
     first, last = (np.mean([step["next_item_loss"] for step in part]) for part in (losses[:6], losses[-6:]))
     assert last < first - 0.2
     source = weights(folder, PRETRAIN)
@@ -139,3 +150,74 @@ def test_it_learns_from_two_domains_and_goes_on_in_a_third(prepared):
 def test_the_models_to_compare_with_train(prepared, name):
     losses = [step["next_item_loss"] for step in train(prepared, name, 12, NO_EXPORT)]
     assert np.isfinite(losses).all() and np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+@pytest.mark.slow
+def test_the_ranking_form_learns_and_is_exported(tmp_path):
+    """On made-up movies, whose titles and genres are the texts."""
+    data = tmp_path / "data" / "ml1m"
+    generate_movielens(data, rows=1500, test_rows=200)
+    with gzip.open(data / "train.tsv.gz", "rt") as file:
+        movies = {
+            row["movie_id"]: f"{row['title']} {row['genres']}" for row in csv.DictReader(file, delimiter="\t")
+        }
+    for name, drop in (("text", 0), ("dropped", 0.15)):
+        embed_items(list(movies), list(movies.values()), str(data / f"{name}.npz"), Words(), word_drop=drop)
+    settings = [
+        f"model_dir={tmp_path / 'run'}",
+        "data_config.batch_size=128",
+        "data_config.num_epochs=3",
+        "train_config.log_step_count_steps=1",
+    ]
+    words = [str(RANKING), "--data-root", str(tmp_path)]
+    words += [word for setting in settings for word in ("--set", setting)]
+    assert main(["train", *words]) == 0
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [record["losses"] for record in records if record["kind"] == "train"]
+    assert {"cross_entropy_loss", "contrast_info_nce_loss"} <= set(losses[0])
+    for name in ("cross_entropy_loss", "contrast_info_nce_loss"):
+        first, last = (np.mean([step[name] for step in part]) for part in (losses[:6], losses[-6:]))
+        assert last < first, name
+    assert records[-1]["metrics"]["auc"] > 0.5
+
+    # Texts of the history change the score of a row.
+    serve = tf.saved_model.load(str(tmp_path / "run" / "export" / "1")).signatures["serving_default"]
+    known = next(iter(movies))
+    row = {name: tf.constant([text]) for name, text in (("gender", "F"), ("age", "25"), ("year", "1990"))}
+    row |= {name: tf.constant(["1"]) for name in ("user_id", "occupation")}
+    row |= {"movie_id": tf.constant([known]), "genres": tf.constant(["Drama"])}
+    one, other = (
+        float(serve(**row, hist_movie_id=tf.constant([history]))["probs"][0])
+        for history in ("", f"{known}|{known}")
+    )
+    assert 0 < one < 1 and one != other
+
+
+@pytest.mark.slow
+def test_without_vectors_of_ids_a_transductive_model_is_the_inductive_one(tmp_path):
+    folder = tmp_path / "data" / "unisrec" / "scientific"
+    folder.mkdir(parents=True)
+    ids, rng = range(1, 31), np.random.default_rng(0)
+    with gzip.open(folder / "items.tsv.gz", "wt") as file:
+        file.write("item_id\tpopularity\n" + "".join(f"{i}\t{i}\n" for i in ids))
+    np.savez(folder / "text.npz", ids=np.array(ids), vectors=rng.normal(size=(30, 24)).astype(np.float32))
+    models = []
+    for name in ("inductive", "transductive"):
+        text = smaller(SAMPLES / f"{name}_on_scientific.config")
+        config = parse_config(text, str(tmp_path / "my.config"), data_root=str(tmp_path))
+        models.append(build_model(config))
+        models[-1].create_variables()
+    inductive, transductive = models
+    trained = {weight.name: weight for weight in inductive.trainable_weights}
+    for weight in trained.values():
+        weight.assign(rng.normal(scale=0.3, size=weight.shape))
+    (table,) = (weight for weight in transductive.trainable_weights if weight.name not in trained)
+    assert table.shape == (4386, 16)
+    for weight in transductive.trainable_weights:
+        weight.assign(tf.zeros_like(weight) if weight is table else trained[weight.name])
+    rows = {"items": tf.constant(["1|2|3", "7", "", "30|4|4|9"])}
+    one, other = (model(model.transform(rows)) for model in models)
+    np.testing.assert_allclose(one["scores"], other["scores"], rtol=1e-5)
+    np.testing.assert_array_equal(one["item_ids"], other["item_ids"])
+    table.assign(rng.normal(size=table.shape))
+    assert not np.allclose(one["scores"], transductive(transductive.transform(rows))["scores"])
