@@ -24,7 +24,7 @@ def read_groups(reader: Reader, model: Any, features: Mapping[str, Any]) -> dict
         The groups by name, in the config's order.
 
     Raises:
-        ConfigError: For a group without a name or features, two groups of one name, an unknown feature, a
+        ConfigError: For a group without a name, two groups of one name, an unknown feature, a
             feature listed twice, or a target attention that cannot be planned.
     """
     groups: dict[str, GroupPlan] = {}
@@ -64,9 +64,10 @@ def check_format(
         path: Place of the settings.
 
     Raises:
-        ConfigError: For a sequence in a format that has no time axis, a sequence format without a sequence,
-            or features of different widths that would have to be stacked.
+        ConfigError: For a group without features, a sequence in a format that has no time axis, a sequence
+            format without a sequence, or features of different widths that would have to be stacked.
     """
+    _check_not_empty(reader, group)
     specs = {name: features[name] for name in group.features}
     for name, spec in specs.items():
         if spec.kind == "none":
@@ -107,8 +108,9 @@ def check_plain(reader: Reader, group: GroupPlan, kind: str, path: str) -> None:
         path: Place of the block.
 
     Raises:
-        ConfigError: If the group has target attentions.
+        ConfigError: If the group has no features, or target attentions.
     """
+    _check_not_empty(reader, group)
     if group.attentions:
         raise reader.error(
             path, f"{kind} does not read the sequence_features of group '{group.name}'; use an input_layer"
@@ -136,6 +138,9 @@ def _features(reader: Reader, message: Any, path: str, features: Mapping[str, An
             if name in found:
                 raise reader.error(place, f"feature '{name}' is listed twice in group '{message.group_name}'")
             found.append(name)
-    if not found:
-        raise reader.error(path, f"feature group '{message.group_name}' has no feature_names")
     return tuple(found)
+
+
+def _check_not_empty(reader: Reader, group: GroupPlan) -> None:
+    if not (group.features or group.attentions):
+        raise reader.error(group.path, f"feature group '{group.name}' has no feature_names")

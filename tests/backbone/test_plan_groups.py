@@ -20,6 +20,17 @@ class TestGroups:
             "no block reads feature group 'sequence'",
         ]
 
+    def test_a_group_without_features_that_nothing_reads(self):
+        plan = plan_of(USER, GROUPS + "feature_groups { group_name: 'empty' }")
+        assert plan.groups["empty"].features == ()
+        assert "no block reads feature group 'empty'" in [text for _, text in warnings(plan)]
+
+    @pytest.mark.parametrize("kind", ["input_layer {}", "raw_input {}", "embedding_layer { embedding_dim: 4 }"])
+    def test_a_group_without_features_that_a_block_reads(self, kind):
+        groups = GROUPS + "feature_groups { group_name: 'empty' }"
+        path, text = refused(block("a", group("empty"), layer=kind), groups)
+        assert (path, text) == ("feature_groups[3]", "feature group 'empty' has no feature_names")
+
     @pytest.mark.parametrize(
         ("groups", "words"),
         [
