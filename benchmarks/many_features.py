@@ -3,11 +3,12 @@
 Usage: python benchmarks/many_features.py [--features N ...] [--rows N] [--write FILE]
 
 Makes configs with ids, numbers, tags, crosses, expressions and pooled histories in equal parts, in a DEEP
-group that an MLP reads. For each size it prints processor seconds of `easyssl check --plan-only`, of `easyssl
-check`, of building the model, which traces the feature transform, and of the first training step, which
-traces and optimizes it; and the peak memory of the training process. Processor time is less sensitive to
-other work on the machine than time on the wall. Behind each number stands in brackets what a further feature
-costs, relative to what it costs between the first two sizes: about 1 is linear.
+group that an MLP reads. For each size it prints processor seconds of `easyssl check --plan-only` and of
+`easyssl check`, and the peak memory of the latter; processor seconds of building the model and of the first
+training step, which traces the feature transform and the step; and the peak memory of training. Processor
+time is less sensitive to other work on the machine than time on the wall. Behind each number stands in
+brackets what a further feature costs, relative to what it costs between the first two sizes: about 1 is
+linear.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-MEASURES = ("plan s", "check s", "build s", "first step s", "memory MB")
+MEASURES = ("plan s", "check s", "check MB", "build s", "first step s", "memory MB")
 
 HEAD = """
 train_input_path: '{folder}/rows.csv'
@@ -101,7 +102,7 @@ def write_rows(features: int, rows: int, path: pathlib.Path) -> None:
 def main() -> None:
     """Measures each size in processes of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--features", type=int, nargs="+", default=[50, 100, 300, 600])
+    parser.add_argument("--features", type=int, nargs="+", default=[75, 150, 300, 600])
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--write", default="", help="only write the config of the first size to this file")
     parser.add_argument("--child", default="", help=argparse.SUPPRESS)
@@ -140,21 +141,25 @@ def measure(features: int, rows: int) -> dict[str, float]:
         path.write_text(config_text(features, folder))
         write_rows(features, rows, pathlib.Path(folder, "rows.csv"))
         check = [sys.executable, "-m", "easyssl", "check", str(path)]
-        plan, _ = run([*check, "--plan-only"])
-        built, _ = run(check)
-        _, printed = run([sys.executable, __file__, "--child", str(path)])
-    result: dict[str, float] = {"plan s": plan, "check s": built}
+        plan, _, _ = run([*check, "--plan-only"])
+        built, memory, _ = run(check)
+        _, _, printed = run([sys.executable, __file__, "--child", str(path)])
+    result: dict[str, float] = {"plan s": plan, "check s": built, "check MB": memory}
     result.update(json.loads(printed.splitlines()[-1]))
     return result
 
 
-def run(command: list[str]) -> tuple[float, str]:
-    """Returns the processor seconds of a command and what it printed."""
+def run(command: list[str]) -> tuple[float, float, str]:
+    """Returns the processor seconds of a command, its peak memory in MB and what it printed."""
     environment = {**os.environ, "TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, env=environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
+    with subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, printed
 
 
 def train(path: str) -> dict[str, float]:

@@ -93,6 +93,9 @@ def load(arguments: argparse.Namespace) -> Any:
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Times training steps, with a matmul between them."""
+    from easyssl.cli.environment import load_tensorflow
+
+    load_tensorflow()  # as `easyssl train` does
     import numpy as np
     import tensorflow as tf
 
