@@ -121,8 +121,7 @@ class LayerReader:
         params_path = f"{path}.{field}" if field else path
         params = getattr(message, field) if field else None
         if field == "st_params":
-            idle = idle_parameters(class_name, signature, message.DESCRIPTOR)
-            params = self._without_idle(params, idle, params_path)
+            params = _without(params, idle_parameters(class_name, message.DESCRIPTOR))
         elif field is not None:
             params = self._without_unread(params, class_name, params_path)
         kwargs = bind(signature, params, self._reader.below(params_path))
@@ -140,15 +139,6 @@ class LayerReader:
             read.ClearField(name)
         return read
 
-    def _without_idle(self, params: Any, idle: Mapping[str, str], path: str) -> Any:
-        """Returns a `Struct` without the keys that act on nothing, and warns of those."""
-        read = type(params)()
-        read.CopyFrom(params)
-        for key in sorted(idle.keys() & set(params.fields)):
-            self._reader.warn(f"{path}.{key}", f"has no effect: {idle[key]}")
-            del read.fields[key]
-        return read
-
     def _check_typed(self, message: Any, class_name: str, field: str, path: str) -> None:
         """Refuses the typed message of one class as parameters of another."""
         expected = params_field(class_name, _typed_fields(message))
@@ -160,6 +150,15 @@ class LayerReader:
             raise self._reader.error(
                 f"{path}.{field}", f"{class_name} takes '{expected}' or st_params, found '{field}'"
             )
+
+
+def _without(params: Any, idle: Mapping[str, str]) -> Any:
+    """Returns a `Struct` without the keys that act on nothing, which `config.effects` warns of."""
+    read = type(params)()
+    read.CopyFrom(params)
+    for key in idle.keys() & set(params.fields):
+        del read.fields[key]
+    return read
 
 
 def _typed_fields(message: Any) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 
 from easyssl.config.bind import python_value, struct_value
 from easyssl.config.messages import option_extension
+from easyssl.config.struct_parameters import idle_parameters
 
 _NO_EFFECT = option_extension("no_effect")
 _REFUSED = option_extension("refused")
@@ -97,12 +98,18 @@ def walk(message: Message, path: str = "") -> Iterator[Finding | Acting]:
             elif field.message_type.file.package == message_package(message):
                 yield from walk(element, where)
             else:
-                yield from _entries(element, where)
+                class_name = getattr(message, "class_name", "")
+                idle = idle_parameters(class_name, message.DESCRIPTOR) if class_name else {}
+                for key in sorted(idle.keys() & set(element.fields)):
+                    yield Finding(f"{where}.{key}", f"{class_name}.{key}", idle[key], False)
+                yield from _entries(element, where, idle)
 
 
-def _entries(struct: Any, path: str) -> Iterator[Acting]:
+def _entries(struct: Any, path: str, without: Collection[str] = ()) -> Iterator[Acting]:
     """Yields the entries of a Struct, those of inner ones by all their keys."""
     for key, value in sorted(struct.fields.items()):
+        if key in without:
+            continue
         if value.WhichOneof("kind") == "struct_value":
             yield from _entries(value.struct_value, f"{path}.{key}")
             continue

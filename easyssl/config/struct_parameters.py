@@ -8,6 +8,7 @@ from typing import Any
 
 from easyssl.config.bind import UNREAD, params_field
 from easyssl.config.messages import option_extension
+from easyssl.registry import KERAS_LAYERS
 
 _WITHOUT_MESSAGE = frozenset({"AuxiliaryLoss", "Cross", "Dropout", "DotInteraction"})
 _NO_EFFECT = option_extension("no_effect")
@@ -31,7 +32,7 @@ _OF_KERAS: Mapping[str, str] = MappingProxyType(
 )
 
 
-def idle_parameters(class_name: str, signature: Any, keras_layer: Any) -> Mapping[str, str]:
+def idle_parameters(class_name: str, keras_layer: Any) -> Mapping[str, str]:
     """Returns the keys of `st_params` that a layer is given without effect, with the reason of each.
 
     A component of EasyRec reads the keys that it knows and passes over others, among them the fields of its
@@ -39,13 +40,12 @@ def idle_parameters(class_name: str, signature: Any, keras_layer: Any) -> Mappin
 
     Args:
         class_name: Name of the layer.
-        signature: What its constructor takes; None for a layer of Keras.
         keras_layer: Descriptor of the message `KerasLayer`.
 
     Returns:
         Empty for a layer that EasyRec has not.
     """
-    if signature is None:
+    if class_name in KERAS_LAYERS:
         return _OF_KERAS
     messages = {field.name: field.message_type for field in keras_layer.oneofs_by_name["params"].fields}
     typed = messages.get(params_field(class_name, messages) or "")

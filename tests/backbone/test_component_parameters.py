@@ -8,6 +8,8 @@ from tensorflow import keras
 
 from easyssl.backbone.instantiate import make_layer
 from easyssl.backbone.plan_types import LayerPlan
+from easyssl.config import parse_config
+from easyssl.config.effects import Acting, Finding, walk
 from easyssl.config.messages import message_class
 from easyssl.layers.gate_nn import GateNN
 from easyssl.registry import KERAS_LAYERS
@@ -101,10 +103,13 @@ def test_keys_that_easyrec_passes_over_are_told(class_name, keys, idle):
     text = "".join(f" fields {{ key: '{k}' value {{ number_value: 0.5 }} }}" for k in needed.get(class_name, "").split())
     text = text.replace("0.5", "4") if class_name != "Dropout" else text
     layer = f"keras_layer {{ class_name: '{class_name}' st_params {{ fields {{ key: '{keys}' value {{ number_value: 4 }} }} {text} }} }}"
-    plan = plan_of(block("a", group("user"), layer=layer))
-    (found,) = plan.main.block("a").layers
+    (found,) = plan_of(block("a", group("user"), layer=layer)).main.block("a").layers
     assert keys not in found.kwargs
-    assert any(f"st_params.{keys}: has no effect: " in line and re.search(idle, line) for line in plan.warnings)
+    path = "model_config.backbone.blocks[0].keras_layer.st_params"
+    walked = {each.path: each for each in walk(parse_config(f"model_config {{ backbone {{ {block('a', layer=layer)} }} }}").message)}
+    finding = walked.pop(f"{path}.{keys}")
+    assert isinstance(finding, Finding) and not finding.refused and re.search(idle, finding.reason)
+    assert all(isinstance(each, Acting) for each in walked.values())
 
 
 def test_a_layer_that_easyrec_has_not_passes_over_nothing():
