@@ -29,7 +29,7 @@ SMALLER = (
 )
 RATE = "train_config.optimizer_config[0].adam_optimizer.learning_rate.cosine_decay_learning_rate"
 SETTINGS = [f"{RATE}.warmup_steps=0", "eval_config.num_examples=64"]
-RANKING = SAMPLES.parent / "unisrec_on_ml1m.config"
+RANKING = "ranking_on_ml1m"
 
 NO_EXPORT = "export_config.exporter_type=none"
 PRETRAIN = "pretrain_on_four_domains"
@@ -169,7 +169,8 @@ def test_the_ranking_form_learns_and_is_exported(tmp_path):
         "data_config.num_epochs=3",
         "train_config.log_step_count_steps=1",
     ]
-    words = [str(RANKING), "--data-root", str(tmp_path)]
+    (tmp_path / "ranking.config").write_text(smaller(SAMPLES / f"{RANKING}.config"))
+    words = [str(tmp_path / "ranking.config")]
     words += [word for setting in settings for word in ("--set", setting)]
     assert main(["train", *words]) == 0
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
