@@ -18,6 +18,8 @@ _NO_EFFECT = option_extension("no_effect")
 _REFUSED = option_extension("refused")
 _VALUE_NO_EFFECT = option_extension("value_no_effect")
 _VALUE_REFUSED = option_extension("value_refused")
+_OPTIMIZERS = "train_config.optimizer_config"
+_OF_FIRST = ("use_moving_average", "moving_average_decay", "embedding_learning_rate_multiplier")
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,7 @@ def walk(message: Message, path: str = "") -> Iterator[Finding | Acting]:
     names = {field.name for field, _ in fields}
     for field, value in fields:
         name = f"{path}.{field.name}" if path else field.name
-        finding = _of_field(field, value, name)
-        if name == "feature_config" and "feature_configs" in names:
-            finding = Finding(
-                name, field.full_name, "feature_configs is set, the older place of features", False
-            )
+        finding = _of_field(field, value, name) or _of_place(field, value, name, names)
         if finding is not None:
             yield finding
             continue
@@ -137,6 +135,18 @@ def _of_field(field: FieldDescriptor, value: object, path: str) -> Finding | Non
     if not field.is_repeated and field.message_type is None and value == field.default_value:
         return None
     return Finding(path, field.full_name, refused or reason, bool(refused))
+
+
+def _of_place(field: FieldDescriptor, value: object, path: str, beside: Collection[str]) -> Finding | None:
+    """Finds a field that acts, but not where it stands or beside what else is set there."""
+    if path == "feature_config" and "feature_configs" in beside:
+        return Finding(path, field.full_name, "feature_configs is set, the older place of features", False)
+    if field.name in _OF_FIRST and path.startswith(_OPTIMIZERS) and not path.startswith(f"{_OPTIMIZERS}[0]"):
+        if value == field.default_value:
+            return None
+        reason = "it is read from the first optimizer_config, for the whole model"
+        return Finding(path, field.full_name, reason, False)
+    return None
 
 
 def _of_enum(field: FieldDescriptor, value: object, path: str) -> Iterator[Finding]:

@@ -26,6 +26,17 @@ def test_the_older_list_of_features_wins():
     ]
 
 
+def test_what_is_for_the_whole_model_is_read_from_the_first_optimizer():
+    text = """train_config {
+  optimizer_config { use_moving_average: true embedding_learning_rate_multiplier: 2 }
+  optimizer_config { use_moving_average: false embedding_learning_rate_multiplier: 3 }
+}"""
+    assert parse_config(text, "a.config").warnings == [
+        "a.config:3:48: train_config.optimizer_config[1].embedding_learning_rate_multiplier has no effect: "
+        "it is read from the first optimizer_config, for the whole model"
+    ]
+
+
 def test_setting_the_default_asks_for_nothing():
     config = parse_config("train_config { sync_replicas: true write_graph: true }")
     assert config.warnings == [] and config.refused == ()
