@@ -110,12 +110,14 @@ def dense_packing(mask: tf.Tensor) -> Packing:
     return Packing(tf.reshape(coordinates, [-1, 2]), rows * shape[1] + steps, mask, dense=True)
 
 
-def pack(sequence: tf.Tensor, packing: Packing) -> tf.Tensor:
+def pack(sequence: tf.Tensor, packing: Packing, first: tf.Tensor | None = None) -> tf.Tensor:
     """Takes the tokens out of padded sequences.
 
     Args:
         sequence: `[batch, seq_len, dim]`; with a packing of fewer steps, only these are taken.
         packing: Where the tokens are.
+        first: int `[batch]`, the step of a row where its tokens begin, for a packing that is not dense.
+            Defaults to None, which is the first one.
 
     Returns:
         `[tokens, dim]`.
@@ -127,12 +129,15 @@ def pack(sequence: tf.Tensor, packing: Packing) -> tf.Tensor:
     """
     if packing.dense:
         return tf.reshape(sequence[:, : tf.shape(packing.mask)[1]], [-1, sequence.shape[-1]])
+    coordinates = packing.coordinates
+    if first is not None:
+        row, step = coordinates[:, 0], coordinates[:, 1]
+        coordinates = tf.stack([row, step + tf.gather(tf.cast(first, tf.int64), row)], axis=1)
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        found = tf.where(packing.mask[:, :, None], tf.gather(upstream, packing.places), _zero(upstream))
-        return tf.pad(found, [[0, 0], [0, tf.shape(sequence)[1] - tf.shape(packing.mask)[1]], [0, 0]])
+        return _spread(upstream, coordinates, tf.shape(sequence)[:2], packing)
 
-    return with_gradient(lambda x: tf.gather_nd(x, packing.coordinates), gradient)(sequence)
+    return with_gradient(lambda x: tf.gather_nd(x, coordinates), gradient)(sequence)
 
 
 def take_step(tokens: tf.Tensor, steps: tf.Tensor, packing: Packing) -> tf.Tensor:
@@ -170,7 +175,7 @@ def unpack(tokens: tf.Tensor, packing: Packing) -> tf.Tensor:
         packing: Where the tokens are.
 
     Returns:
-        `[batch, seq_len, dim]`. A step that is not valid holds something finite that must not be read.
+        `[batch, seq_len, dim]`, with zeros for steps that are not valid; for a dense packing, what is there.
 
     Example:
         >>> packing = packing_of(tf.constant([2, 1]), 2)
@@ -181,9 +186,12 @@ def unpack(tokens: tf.Tensor, packing: Packing) -> tf.Tensor:
         return _padded(tokens, packing)
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return tf.gather_nd(upstream, packing.coordinates)
+        return _cleared(tf.gather_nd(upstream, packing.coordinates), packing)
 
-    return with_gradient(lambda x: tf.gather(x, packing.places), gradient)(tokens)
+    def spread(x: tf.Tensor) -> tf.Tensor:
+        return _spread(x, packing.coordinates, tf.shape(packing.mask), packing)
+
+    return with_gradient(spread, gradient)(tokens)
 
 
 def add_by_step(tokens: tf.Tensor, table: tf.Tensor, packing: Packing) -> tf.Tensor:
@@ -273,6 +281,18 @@ def _packing(mask: tf.Tensor, places: tf.Tensor) -> Packing:
 def _grid(mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     shape = tf.shape(mask, out_type=tf.int64)
     return tf.range(shape[0])[:, None], tf.range(shape[1])[None, :]
+
+
+def _spread(tokens: tf.Tensor, coordinates: tf.Tensor, shape: tf.Tensor, packing: Packing) -> tf.Tensor:
+    """Returns `[*shape, dim]` with the tokens at their coordinates, and zeros elsewhere."""
+    shape = tf.cast(tf.concat([shape, [tokens.shape[-1]]], axis=0), tf.int64)
+    return tf.scatter_nd(coordinates, _cleared(tokens, packing), shape)
+
+
+def _cleared(tokens: tf.Tensor, packing: Packing) -> tf.Tensor:
+    """Returns zeros for the token that stands for none at all."""
+    valid = tf.gather_nd(packing.mask, packing.coordinates)
+    return tf.where(valid[:, None], tokens, _zero(tokens))
 
 
 def _padded(tokens: tf.Tensor, packing: Packing) -> tf.Tensor:

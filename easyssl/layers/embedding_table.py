@@ -8,9 +8,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.functional.packing import in_xla
 from easyssl.layers.pretrained_vectors import PretrainedVectors
 
 _AUTOCAST = "autocast" if hasattr(keras, "ops") else "experimental_autocast"
@@ -50,7 +52,9 @@ class EmbeddingTable(keras.layers.Layer):
     A negative id is missing and yields zeros. An id that is not below `rows` reads row 0, the row of unknown
     values, so that CPU, GPU and XLA agree. The table is float32 and is read as float32 under every dtype
     policy; who uses the rows casts them. Its gradient is a `tf.IndexedSlices` of the rows that were read:
-    padding a batch with missing ids changes neither the result nor the update.
+    padding a batch with missing ids changes neither the result nor the update. Where a graph reads the same
+    ids in every step, such as all items of a corpus, and these are a run of at least half of the rows, the
+    gradient is dense.
 
     Args:
         rows: Number of rows.
@@ -111,6 +115,11 @@ class EmbeddingTable(keras.layers.Layer):
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """Looks up."""
         ids = tf.cast(ids, tf.int64)
+        known = None if tf.executing_eagerly() or self._in_parts else _constant(ids)
+        if known is not None and _is_long_run(known, self.rows):
+            return _run_of_rows(tf.convert_to_tensor(self.variable), int(known[0]), len(known))
+        if ids.shape.rank == 2 and not in_xla():
+            return self._valid_rows(ids)
         missing = ids < 0
         ids = tf.where(ids < self.rows, ids, tf.constant(0, tf.int64))
         # A missing id must read some row. It reads one that the batch reads anyway, so that its zero gradient
@@ -118,8 +127,21 @@ class EmbeddingTable(keras.layers.Layer):
         stand_in = tf.maximum(tf.reduce_max(ids), 0)
         return _cleared(self._rows(tf.where(missing, stand_in, ids)), missing)
 
+    def _valid_rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Looks up sequences, without reading anything for their padding."""
+        places = tf.where(ids >= 0)
+        valid = tf.gather_nd(ids, places)
+        rows = self._rows(tf.where(valid < self.rows, valid, tf.constant(0, tf.int64)))
+        shape = tf.concat([tf.shape(ids, out_type=tf.int64), [self.dim]], axis=0)
+        return tf.ensure_shape(tf.scatter_nd(places, rows, shape), [*ids.shape, self.dim])
+
+    @property
+    def _in_parts(self) -> bool:
+        """Whether its parts are on several parameter servers."""
+        return hasattr(self.embeddings, "variables")
+
     def _rows(self, ids: tf.Tensor) -> tf.Tensor:
-        if hasattr(self.embeddings, "variables"):  # its parts are on several parameter servers
+        if self._in_parts:
             return tf.nn.embedding_lookup(self.embeddings, ids)
         return tf.gather(self.variable, ids)
 
@@ -149,6 +171,35 @@ def _cleared(rows: tf.Tensor, missing: tf.Tensor) -> tf.Tensor:
         return tf.where(missing, zero, x), lambda upstream: tf.where(missing, zero, upstream)
 
     return clear(rows)
+
+
+def _constant(ids: tf.Tensor) -> np.ndarray | None:
+    """Returns ids that are the same whenever the graph runs, None for others."""
+    while (found := tf.get_static_value(ids)) is None:
+        # Or it is a tensor from outside of the function.
+        outside = [outer for outer, inner in getattr(ids.graph, "captures", ()) if inner is ids]
+        if not outside:
+            return None
+        ids = outside[0]
+    return found
+
+
+def _is_long_run(ids: np.ndarray, rows: int) -> bool:
+    """Returns whether ids count up by one from an existing row, and are at least half of all."""
+    if ids.ndim != 1 or 2 * len(ids) < rows or ids[0] < 0 or ids[-1] >= rows:
+        return False
+    return bool((np.diff(ids) == 1).all())
+
+
+def _run_of_rows(matrix: tf.Tensor, first: int, count: int) -> tf.Tensor:
+    """Returns rows that follow each other; unlike a slice's own gradient, this one is a single copy."""
+    behind = matrix.shape[0] - first - count
+
+    @tf.custom_gradient
+    def run(x: tf.Tensor) -> Any:
+        return x[first : first + count], lambda upstream: tf.pad(upstream, [[first, behind], [0, 0]])
+
+    return run(matrix)
 
 
 def create_tables(features: Iterable[Mapping[str, Any]]) -> dict[str, EmbeddingTable]:

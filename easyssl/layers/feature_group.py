@@ -206,14 +206,16 @@ class FeatureGroup(keras.layers.Layer):
             embedding = self._vector(feature, inputs)
             value = tf.cast(embedding, self.compute_dtype)
         else:
-            lengths = tf.cast(inputs[f"{name}/length"], tf.int32)
-            embedding = self._steps(feature, inputs, lengths)
+            steps, lengths = inputs[name], tf.cast(inputs[f"{name}/length"], tf.int32)
+            limit = feature["max_seq_len"] or None
+            if limit and name not in self.poolers:
+                steps, lengths = steps[:, :limit], tf.minimum(lengths, limit)
+            embedding = self._steps(feature, steps, lengths)
             value = tf.cast(embedding, self.compute_dtype)
             if name in self.poolers:
                 pooled = self.poolers[name]((value, lengths), training=training)
-            if feature["max_seq_len"]:
-                value = value[:, : feature["max_seq_len"]]
-                lengths = tf.minimum(lengths, feature["max_seq_len"])
+                if limit:
+                    value, lengths = value[:, :limit], tf.minimum(lengths, limit)
         return LookedUp(value, lengths, pooled, embedding if self._trained(feature) else None)
 
     def _attend(self, found: Mapping[str, LookedUp], training: bool | None) -> list[tf.Tensor]:
@@ -242,11 +244,8 @@ class FeatureGroup(keras.layers.Layer):
             return combine(table(values), values >= 0, feature["combiner"], weights)
         return project(tf.cast(values, tf.float32), table.variable, feature["combiner"])
 
-    def _steps(
-        self, feature: Mapping[str, Any], inputs: Mapping[str, tf.Tensor], lengths: tf.Tensor
-    ) -> tf.Tensor:
+    def _steps(self, feature: Mapping[str, Any], values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
         """One sequence feature, float32 `[batch, seq_len, width]`."""
-        values = inputs[feature["name"]]
         if feature["kind"] == "value_sequence":
             valid = tf.sequence_mask(lengths, tf.shape(values)[1])
             steps = tf.where(valid, tf.cast(values, tf.float32), 0.0)[..., tf.newaxis]

@@ -6,7 +6,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from easyssl.functional.sequences import last_steps
 from easyssl.layers.encoder_inputs import encoder_inputs
 from easyssl.layers.sequence_transformer import SequenceTransformer
 from easyssl.registry import register
@@ -81,5 +80,5 @@ class SASRecEncoder(SequenceTransformer):
             `[batch, hidden_size]`, zeros for rows of length 0; or with `output="sequence"`
             `[batch, min(seq_len, max_position_embeddings), hidden_size]`, zeros for steps that are not valid.
         """
-        sequence, lengths = last_steps(*encoder_inputs(inputs), self.max_position_embeddings)
-        return self.encode(sequence, lengths, self.output_kind, training)
+        sequence, lengths = encoder_inputs(inputs)
+        return self.encode(sequence, lengths, self.output_kind, training, limit=self.max_position_embeddings)

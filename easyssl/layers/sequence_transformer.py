@@ -10,8 +10,8 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.functional.activations import canonical_activation
-from easyssl.functional.packing import add_by_step, pack, packing_of, take_step, unpack
-from easyssl.functional.sequences import read_out
+from easyssl.functional.packing import add_by_step, in_xla, pack, packing_of, take_step, unpack
+from easyssl.functional.sequences import last_steps, read_out
 from easyssl.layers.building import Shape, build_sublayer, check_positive, check_rate, last_dim
 from easyssl.layers.dropout import Dropout
 from easyssl.layers.encoder_block import EncoderBlock
@@ -145,7 +145,12 @@ class SequenceTransformer(keras.layers.Layer):
         )
 
     def encode(
-        self, sequence: tf.Tensor, lengths: tf.Tensor, output: str, training: bool | None
+        self,
+        sequence: tf.Tensor,
+        lengths: tf.Tensor,
+        output: str,
+        training: bool | None,
+        limit: int | None = None,
     ) -> tf.Tensor:
         """Encodes sequences of at most `max_position_embeddings` valid steps.
 
@@ -154,19 +159,27 @@ class SequenceTransformer(keras.layers.Layer):
             lengths: int32 `[batch]`, from 0 to `seq_len`.
             output: "last", "mean" or "sequence"; see `easyssl.functional.sequences.read_out`.
             training: Whether to drop.
+            limit: How many of a row's last steps are encoded at most. Defaults to None, which is all.
 
         Returns:
-            `[batch, hidden_size]` or `[batch, seq_len, hidden_size]`.
+            `[batch, hidden_size]` or `[batch, min(seq_len, limit), hidden_size]`.
         """
-        packing = packing_of(lengths, tf.shape(sequence)[1])
-        tokens = pack(sequence, packing)
+        first = None
+        if limit is not None and (in_xla() or (sequence.shape[1] or limit + 1) <= limit):
+            sequence, lengths = last_steps(sequence, lengths, limit)
+        elif limit is not None:
+            first, lengths = tf.maximum(lengths - limit, 0), tf.minimum(lengths, limit)
+        count = tf.shape(sequence)[1]
+        count = count if first is None else tf.minimum(count, limit)
+        packing = packing_of(lengths, count)
+        tokens = pack(sequence, packing, first)
         if self.projection is not None:
             tokens = self.projection(tokens)
         if self.scale_embeddings:
             tokens *= math.sqrt(tokens.shape[-1])
         if self.use_position_embeddings:
             table = tf.cast(tf.convert_to_tensor(self.position_table), tokens.dtype)
-            tokens = add_by_step(tokens, table[: tf.shape(sequence)[1]], packing)
+            tokens = add_by_step(tokens, table[:count], packing)
         if self.embedding_layer_norm is not None:
             tokens = self.embedding_layer_norm(tokens)
         tokens = self.dropout(tokens, training=training)
@@ -174,7 +187,10 @@ class SequenceTransformer(keras.layers.Layer):
             tokens = block(tokens, packing=packing, training=training)
         if output != "last":
             tokens = self._normed(self.blocks[-1](tokens, packing=packing, training=training))
-            return read_out(unpack(tokens, packing), lengths, output)
+            encoded = unpack(tokens, packing)
+            if output == "sequence" and not packing.dense:
+                return encoded  # zeros are where they have to be
+            return read_out(encoded, lengths, output)
         # One step of each row is read, so the last block encodes only that one.
         last = take_step(tokens, lengths - 1, packing)
         block = self.blocks[-1](tokens, packing=packing, queries=last, training=training)

@@ -122,3 +122,56 @@ def test_create_tables_shares_by_name_and_refuses_another_shape():
     assert sorted(tables) == ["a/b", "word"]
     with pytest.raises(ValueError, match="'title' needs a table of 11 x 4, .* 'word' .* is 10 x 4"):
         create_tables([word, {**word, "name": "title", "rows": 11}])
+
+
+def test_padding_of_sequences_is_not_read():
+    table = make()
+    ids = np.array([[5, 2, -1], [-1, -1, -1], [5, 9, -1]])
+    upstream = np.random.default_rng(1).normal(size=(3, 3, 3)).astype("float32")
+    with tf.GradientTape() as tape:
+        rows = table(tf.constant(ids))
+    gradient = tape.gradient(rows, table.variable, tf.constant(upstream))
+    assert sorted(gradient.indices.numpy()) == [0, 2, 5, 5]
+    expected = np.zeros((7, 3))
+    np.add.at(expected, np.where(ids < 7, ids, 0)[ids >= 0], upstream[ids >= 0])
+    np.testing.assert_allclose(tf.convert_to_tensor(gradient), expected, rtol=1e-6)
+    nothing = table(tf.constant([[-1, -1]]))
+    np.testing.assert_array_equal(nothing, np.zeros((1, 2, 3)))
+
+
+@pytest.mark.parametrize("given", ["outside", "inside"])
+def test_rows_that_a_graph_reads_in_every_step(given):
+    table, outside = make(), tf.range(2, 6, dtype=tf.int64)
+    upstream = np.random.default_rng(1).normal(size=(4, 3)).astype("float32")
+
+    @tf.function
+    def read(drawn):
+        ids = outside if given == "outside" else tf.constant([2, 3, 4, 5])
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(table(ids) * upstream)
+            loss += tf.reduce_sum(table(drawn))
+        return table(ids), tape.gradient(loss, table.variable)
+
+    rows, gradient = read(tf.constant([3, 0, 0]))
+    assert isinstance(gradient, tf.Tensor)
+    np.testing.assert_array_equal(rows, table.variable.numpy()[2:6])
+    expected = np.zeros((7, 3), "float32")
+    expected[2:6] += upstream
+    np.add.at(expected, [3, 0, 0], 1)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("ids", [[2, 3], [2, 3, 4, 4], [-1, 0, 1, 2], [4, 5, 6, 7], [3, 2, 1, 0]])
+def test_other_constant_ids_have_sparse_gradients(ids):
+    table = make()
+
+    @tf.function
+    def read():
+        with tf.GradientTape() as tape:
+            rows = table(tf.constant(ids))
+            loss = tf.reduce_sum(rows)
+        return rows, tape.gradient(loss, table.variable)
+
+    rows, gradient = read()
+    assert isinstance(gradient, tf.IndexedSlices)
+    np.testing.assert_array_equal(rows, reference(table.variable.numpy(), ids))
