@@ -3,81 +3,25 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_backbones import (
+    DATA,
+    GROUPS,
+    NUMBERS,
+    ROWS,
+    SEQUENCE,
+    block,
+    dense,
+    group,
+    model_of,
+    run,
+    weights_of,
+)
 
 from easyssl.config import parse_config
 from easyssl.errors import ConfigError
 from easyssl.models import build_model
 
 pytestmark = pytest.mark.both_keras
-
-DATA = """
-model_dir: "unused"
-data_config {
-  input_type: CSVInput label_fields: "y" batch_size: 4 num_epochs: 1
-  input_fields { input_name: "y" input_type: INT32 }
-  input_fields { input_name: "user" input_type: STRING }
-  input_fields { input_name: "item" input_type: STRING }
-  input_fields { input_name: "price" input_type: FLOAT }
-  input_fields { input_name: "age" input_type: FLOAT }
-  input_fields { input_name: "hist" input_type: STRING }
-}
-feature_config {
-  features { input_names: "user" feature_type: IdFeature num_buckets: 10 embedding_dim: 4 }
-  features { input_names: "item" feature_type: IdFeature num_buckets: 10 embedding_dim: 4 embedding_name: "item" }
-  features { input_names: "price" feature_type: RawFeature }
-  features { input_names: "age" feature_type: RawFeature }
-  features {
-    input_names: "hist" feature_type: SequenceFeature num_buckets: 10 embedding_dim: 4 embedding_name: "item"
-  }
-}
-"""
-GROUPS = """
-feature_groups { group_name: "numbers" feature_names: "price" feature_names: "age" }
-feature_groups { group_name: "user" feature_names: "user" }
-feature_groups { group_name: "item" feature_names: "item" }
-feature_groups { group_name: "user_item" feature_names: "user" feature_names: "item" }
-feature_groups { group_name: "seq" feature_names: "hist" feature_names: "item" }
-"""
-ROWS = {
-    "user": np.array([b"1", b"2", b"3", b"9"], object),
-    "item": np.array([b"4", b"5", b"4", b"0"], object),
-    "price": np.array([0.5, -1.0, 2.0, 0.0], np.float32),
-    "age": np.array([1.0, 2.0, 3.0, 4.0], np.float32),
-    "hist": np.array([b"1|2|3", b"4", b"5|6", b"7|8|9|1"], object),
-}
-NUMBERS = np.stack([ROWS["price"], ROWS["age"]], 1)
-
-
-def model_of(backbone: str, extra: str = "", loss: str = "L2_LOSS"):
-    text = f"""{DATA} model_config {{
-      model_class: "RankModel" loss_type: {loss} {GROUPS} model_params {{ }} {extra}
-      backbone {{ {backbone} }}
-    }}"""
-    return build_model(parse_config(text, "test.config"))
-
-
-def block(name: str, inputs: str, layer: str = "", more: str = "") -> str:
-    given = " ".join(f"inputs {{ {one} }}" for one in inputs.split(";"))
-    return f'blocks {{ name: "{name}" {given} {layer} {more} }}'
-
-
-def dense(units: int, **params: object) -> str:
-    fields = f'fields {{ key: "units" value {{ number_value: {units} }} }}'
-    for key, value in params.items():
-        fields += f' fields {{ key: "{key}" value {{ string_value: "{value}" }} }}'
-    return f'keras_layer {{ class_name: "Dense" st_params {{ {fields} }} }}'
-
-
-def group(name: str) -> str:
-    return f'feature_group_name: "{name}"'
-
-
-def run(model, training=False, return_blocks=()):
-    return model.backbone(model.transform(ROWS), training=training, return_blocks=return_blocks)
-
-
-def weights_of(layer):
-    return [np.asarray(tf.convert_to_tensor(w)) for w in layer.weights]
 
 
 def test_dense_on_numbers():
@@ -167,89 +111,6 @@ def test_repeat_chooses_its_input_by_index():
     np.testing.assert_allclose(blocks["r"][1], 3 * NUMBERS)
 
 
-SEQUENCE = block("seq", group("seq"), "input_layer { output_seq_and_normal_feature: true }")
-HALF = (
-    'keras_layer { class_name: "Dropout" st_params { fields { key: "rate" value { number_value: 0.5 } } } }'
-)
-PACKAGE = (
-    'packages { name: "net" '
-    + block("d", "use_package_input: true", dense(2))
-    + block("drop", 'block_name: "d"', HALF)
-    + "}"
-)
-
-
-def test_sequence_mode_shares_the_table_with_the_target():
-    model = model_of(SEQUENCE + block("last", 'block_name: "seq" input_slice: "[2]"'))
-    output, blocks = run(model)
-    steps, lengths, target = blocks["seq"]
-    np.testing.assert_array_equal(lengths, [3, 1, 2, 4])
-    assert steps.shape[0] == 4 and steps.shape[2] == 4
-    # Row 1 has history "4"; row 0 has target "4".
-    np.testing.assert_array_equal(steps[1, 0], target[0])
-    np.testing.assert_array_equal(steps[1, 1:], np.zeros_like(steps[1, 1:]))
-    np.testing.assert_array_equal(output, target)
-
-
-def test_a_package_shares_weights_between_calls_and_draws_anew():
-    call = 'package_name: "net" package_input: "numbers"'
-    model = model_of(
-        PACKAGE + block("numbers", group("numbers"), "input_layer { }") + block("two", f"{call};{call}")
-    )
-    output, _ = run(model)
-    np.testing.assert_array_equal(output[:, :2], output[:, 2:])
-    output, _ = run(model, training=True)
-    assert not np.array_equal(output[:, :2], output[:, 2:])
-    assert len(model.backbone.layers_of("net", "d")[0][0].weights) == 2
-
-
-def test_package_input_fn_and_a_package_that_reads_a_block_outside():
-    backbone = (
-        'packages { name: "outer" '
-        + block(
-            "sum",
-            'use_package_input: true;block_name: "numbers"',
-            "",
-            'merge_inputs_into_list: true extra_input_fn: "lambda x: tf.add_n(x)"',
-        )
-        + "}"
-        + block("numbers", group("numbers"), "input_layer { }")
-        + block("call", 'package_name: "outer" package_input: "numbers" package_input_fn: "lambda x: x * 10"')
-    )
-    np.testing.assert_allclose(run(model_of(backbone))[0], 11 * NUMBERS)
-
-
-def test_reset_input_replaces_the_settings_of_the_package():
-    backbone = (
-        'packages { name: "p" '
-        + block("numbers", group("numbers"), "input_layer { only_output_feature_list: true }")
-        + "}"
-        + block("as_list", 'package_name: "p"')
-        + block("flat", 'package_name: "p" reset_input { }')
-        + 'concat_blocks: "flat"'
-    )
-    model = model_of(backbone)
-    _, blocks = run(model, training=True)
-    assert len(blocks["as_list"]) == 2
-    np.testing.assert_allclose(blocks["flat"], NUMBERS)
-
-
-def test_reset_input_leaves_sequences_sequences():
-    backbone = (
-        'packages { name: "p" '
-        + block("sequence", group("seq"), "input_layer { output_seq_and_normal_feature: true }")
-        + block("plain", group("user_item"), "input_layer { only_output_feature_list: true }")
-        + block("both", 'block_name: "sequence" input_slice: "[2]"; block_name: "plain"')
-        + 'output_blocks: ["both"] }'
-        + block("as_list", 'package_name: "p" input_slice: "[0]"')
-        + block("reset", 'package_name: "p" input_slice: "[0]" reset_input { }')
-        + 'concat_blocks: "reset"'
-    )
-    _, blocks = run(model_of(backbone), training=True)
-    assert [value.shape for value in blocks["as_list"]] == [(4, 4)] * 3
-    np.testing.assert_allclose(blocks["reset"], np.concatenate(blocks["as_list"], axis=1))
-
-
 def test_one_table_for_a_whole_group():
     layer = "embedding_layer { embedding_dim: 3 }"
     model = model_of(block("e", group("user_item"), layer))
@@ -272,68 +133,6 @@ def test_raw_input_hands_on_the_transformed_features():
         block("r", group("numbers"), "raw_input { }") + block("n", 'block_name: "r" input_slice: "[1]"')
     )
     np.testing.assert_array_equal(run(model)[0], NUMBERS[:, 1:])
-
-
-CONTRAST = (
-    SEQUENCE
-    + 'packages { name: "augment" '
-    + block("aug", 'block_name: "seq"', 'keras_layer { class_name: "SeqAugment" seq_aug { mask_rate: 0.5 } }')
-    + '} packages { name: "encode" '
-    + block(
-        "bst",
-        "use_package_input: true",
-        """keras_layer { class_name: "BST" bst { hidden_size: 4 num_hidden_layers: 1 num_attention_heads: 2
-           intermediate_size: 4 max_position_embeddings: 8 output_all_token_embeddings: false } }""",
-    )
-    + "}"
-    + block(
-        "contrast",
-        'package_name: "encode" package_input: "augment";package_name: "encode" package_input: "augment"',
-        """keras_layer { class_name: "AuxiliaryLoss" st_params {
-          fields { key: "loss_type" value { string_value: "nce_loss" } }
-          fields { key: "loss_weight" value { number_value: 0.25 } } } }""",
-        "merge_inputs_into_list: true",
-    )
-    + block(
-        "users",
-        'block_name: "seq" input_slice: "[0:2]" input_fn: "lambda x: list(x)" ignore_input: true;feature_group_name: "user"',
-    )
-    + block("main", 'package_name: "encode" package_input: "plain";block_name: "users"')
-    + block("plain", 'block_name: "seq" input_slice: "[:2]"')
-    + 'concat_blocks: "main"'
-)
-
-
-def test_contrastive_branch_runs_in_training_only():
-    model = model_of(CONTRAST, loss="CLASSIFICATION")
-    features = model.transform(ROWS)
-    labels = {"y": tf.constant([1, 0, 1, 0])}
-    losses = model.compute_losses(features, labels)
-    assert set(losses.weighted) == {"cross_entropy_loss", "contrast_nce_loss"}
-    np.testing.assert_allclose(
-        losses.weighted["contrast_nce_loss"], 0.25 * losses.unweighted["contrast_nce_loss"], rtol=1e-6
-    )
-    np.testing.assert_allclose(losses.total, sum(float(v) for v in losses.weighted.values()), rtol=1e-6)
-    assert set(model.compute_losses(features, labels, training=False).weighted) == {"cross_entropy_loss"}
-    _, blocks = run(model)
-    assert not {"contrast", "augment/aug"} & set(blocks)
-
-
-def test_predictions_do_not_depend_on_the_contrastive_branch():
-    whole = model_of(CONTRAST, loss="CLASSIFICATION")
-    head, _, rest = CONTRAST.partition('blocks { name: "contrast"')
-    without = model_of(head + rest[rest.index("blocks {") :], loss="CLASSIFICATION")
-    source = {name: table for name, table in whole.backbone.lookups.tables.items()}
-    for name, table in without.backbone.lookups.tables.items():
-        table.set_weights(source[name].get_weights())
-    pairs = [
-        (whole.backbone.layers_of(*at)[0][0], without.backbone.layers_of(*at)[0][0])
-        for at in [("encode", "bst")]
-    ]
-    for a, b in [*pairs, (whole._output_layer, without._output_layer)]:
-        b.set_weights(a.get_weights())
-    features = whole.transform(ROWS)
-    np.testing.assert_array_equal(whole(features)["logits"], without(features)["logits"])
 
 
 def test_vocabularies_outlive_the_graph_that_shapes_are_read_from():
@@ -412,26 +211,6 @@ def test_a_pooling_that_refuses_its_parameters_is_an_error_of_the_group():
     text = f'{data} model_config {{ model_class: "RankModel" {GROUPS} backbone {{ {pooled} }} }}'
     with pytest.raises(ConfigError, match=r"feature_groups\[4\]: unknown activation 'rellu'; did you mean"):
         build_model(parse_config(text, "test.config"))
-
-
-def test_fit_of_keras_itself():
-    model = model_of(CONTRAST, loss="CLASSIFICATION")
-    features = {k: v.numpy() for k, v in model.transform(ROWS).items()}
-    model.compile(optimizer="adam")
-    before = [np.array(w) for w in model.get_weights()]
-    dataset = tf.data.Dataset.from_tensors((features, {"y": np.array([1, 0, 1, 0])}))
-    history = model.fit(dataset, epochs=2, verbose=0)
-    assert np.isfinite(history.history["loss"]).all()
-    assert any(not np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
-
-
-def test_config_round_trip():
-    model = model_of(block("net", group("numbers"), dense(3)))
-    again = type(model).from_config(model.get_config())
-    again.create_variables()
-    again.set_weights(model.get_weights())
-    features = model.transform(ROWS)
-    np.testing.assert_array_equal(again(features)["y"], model(features)["y"])
 
 
 MASKING = """keras_layer {
