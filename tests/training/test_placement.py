@@ -59,3 +59,21 @@ def test_one_device_gets_the_batch_as_it_is():
     devices = Devices()
     devices.names = ("/CPU:0",)
     assert Placement(lambda raw: whole, devices)(None) is whole
+
+
+def test_each_device_gets_all_negatives_but_the_hard_ones_of_others():
+    features = {
+        "user": tf.constant([1, 2, 3]),
+        "item": tf.constant([10, 20, 30, 40, 50, 11, 31, 32]),
+        "hard_neg_indices": tf.constant([[0, 0], [2, 0], [2, 1]], tf.int64),
+    }
+    whole = Batch(types.SimpleNamespace(lines=np.arange(3)), features, {}, None)
+    placed = Placement(lambda raw: whole, replicas(4))(None)
+    found = [{name: part.numpy().tolist() for name, part in s.inputs["features"].items()} for s in placed.shares]
+    first = {"user": [1], "item": [10, 40, 50, 11], "hard_neg_indices": [[0, 0]]}
+    assert found == [
+        first,
+        {"user": [2], "item": [20, 40, 50], "hard_neg_indices": []},
+        {"user": [3], "item": [30, 40, 50, 31, 32], "hard_neg_indices": [[0, 0], [0, 1]]},
+        first,  # a dummy
+    ]
