@@ -23,12 +23,21 @@ def test_texts_of_items_become_vectors(tmp_path, capsys):
     np.testing.assert_array_equal(whole.vectors[1], dropped.vectors[1])
 
 
-def test_a_missing_package_is_told_in_one_line(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "wordllama", None)  # makes importing it fail
+@pytest.mark.parametrize(
+    ("package", "encoder", "command"),
+    [
+        ("wordllama", "wordllama", "pip install 'easyssl[text]'"),
+        ("sentence_transformers", ".", "pip install sentence-transformers"),
+    ],
+)
+def test_a_missing_package_is_told_in_one_line(tmp_path, capsys, monkeypatch, package, encoder, command):
+    monkeypatch.setitem(sys.modules, package, None)  # makes importing it fail
+    monkeypatch.chdir(tmp_path)
     items = tmp_path / "items.tsv"
     items.write_text("item_id\ttext\n3\tred\n")
-    assert main(["embed-text", str(items), "--out", str(tmp_path / "v.npz")]) == 2
-    assert "pip install 'easyssl[text]'" in capsys.readouterr().err
+    assert main(["embed-text", str(items), "--out", str(tmp_path / "v.npz"), "--encoder", encoder]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert command in line
 
 
 @pytest.mark.parametrize("words", [["--word-drop", "1"], ["--word-drop", "x"], ["--id", "item"]])
