@@ -18,6 +18,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -63,7 +64,7 @@ def main() -> None:
         table = dataclasses.replace(table, about=f"{table.about}; the first {options.users} users only")
     if options.epochs:
         table = dataclasses.replace(table, about=f"{table.about}; {options.epochs} epochs at most")
-    command = " ".join(["python benchmarks/results.py", *sys.argv[1:]])
+    command = f"python benchmarks/results.py {shlex.join(sys.argv[1:])}"
     text = "\n".join(report(table, results, options.history or table.history, command)) + "\n"
     if options.out:
         pathlib.Path(options.out).write_text(text)
