@@ -15,6 +15,7 @@ the gradient of that loss.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -316,4 +317,21 @@ def _exclude(logits: tf.Tensor, allowed: tf.Tensor) -> tf.Tensor:
 
 
 def _cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    """Returns `-log softmax(logits)[label]` of each row; keeps one matrix for the gradient."""
+    columns = tf.shape(logits)[1]
+
+    @tf.custom_gradient
+    def losses(logits: tf.Tensor) -> Any:
+        shifted = logits - tf.reduce_max(logits, axis=1, keepdims=True)
+        own = tf.gather(shifted, labels, batch_dims=1)
+        with tf.control_dependencies([own]):  # the last to read `shifted`, so that its memory can be reused
+            shares = tf.exp(shifted)
+        totals = tf.reduce_sum(shares, axis=1)
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            spread = shares * (upstream / totals)[:, None]
+            return tf.where(_is(labels, columns), spread - upstream[:, None], spread)
+
+        return tf.math.log(totals) - own, gradient
+
+    return losses(logits)

@@ -70,4 +70,4 @@ def similarities(
     """
     check_similarity(similarity, temperature)
     rows, columns = comparable(rows, similarity), comparable(columns, similarity)
-    return tf.matmul(rows, columns, transpose_b=True) / temperature
+    return tf.matmul(rows / temperature, columns, transpose_b=True)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
-from easyssl.functional.activations import activation_names, canonical_activation
+from easyssl.functional.activations import activation, activation_names, canonical_activation
 from easyssl.functional.packing import Packing, add_by_step, join_row, pack, packing_of, take_step, unpack
 from easyssl.layers.building import (
     build_sublayer,
@@ -195,7 +195,7 @@ class BST(keras.layers.Layer):
             return None
         dense = keras.layers.Dense(
             self.hidden_size,
-            activation="relu",
+            activation=activation("relu"),
             kernel_regularizer=self.kernel_regularizer,
             dtype=self.dtype_policy,
             name=name,
@@ -242,7 +242,8 @@ class BST(keras.layers.Layer):
             tokens, packing = join_row(target, tokens, packing, first=self.target_item_position == "head")
         if self.use_position_embeddings:
             tokens = add_by_step(tokens, self._positions(packing, tokens.dtype, target is not None), packing)
-        tokens = self.dropout(self.norm(tokens), training=training)
+        tokens = self.norm(tokens, factor=self.dropout.factor(training))
+        tokens = self.dropout(tokens, training=training, scaled=True)
         for block in self.blocks[:-1]:
             tokens = block(tokens, packing=packing, training=training)
         if self.output_all_token_embeddings:

@@ -64,12 +64,22 @@ class Dropout(keras.layers.Layer):
         self.random_state = add_random_state(self, self.seed)
         super().build(input_shape)
 
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+    def factor(self, training: bool | None) -> float:
+        """Returns what kept entries are multiplied by.
+
+        Args:
+            training: Whether anything is dropped.
+        """
+        return 1.0 / (1.0 - rounded_rate(self.rate)) if training else 1.0
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, scaled: bool = False) -> tf.Tensor:
         """Drops entries if `training`.
 
         Args:
             inputs: Tensor of any shape.
             training: Whether to drop anything. Defaults to None, which is False.
+            scaled: Whether the inputs are multiplied by `factor(training)` already, which is cheaper where
+                the weights that they come from can be. Defaults to False.
 
         Returns:
             Tensor of the same shape.
@@ -78,7 +88,9 @@ class Dropout(keras.layers.Layer):
         if not training or self.rate == 0:
             return inputs
         kept = keep_mask(advance(self.random_state), self.rate, self._mask_shape(inputs))
-        return tf.where(kept, inputs * (1.0 / (1.0 - rounded_rate(self.rate))), tf.zeros([], inputs.dtype))
+        if not scaled:
+            inputs *= self.factor(training)
+        return tf.where(kept, inputs, tf.zeros([], inputs.dtype))
 
     def _mask_shape(self, inputs: tf.Tensor) -> tf.Tensor:
         shape = tf.shape(inputs)

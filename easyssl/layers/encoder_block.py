@@ -15,6 +15,7 @@ from easyssl.layers.building import build_sublayer, check_positive, input_shapes
 from easyssl.layers.dice import Dice
 from easyssl.layers.dropout import Dropout
 from easyssl.layers.layer_norm import LayerNorm
+from easyssl.layers.scaled_dense import scaled_dense
 from easyssl.layers.self_attention import MultiHeadSelfAttention
 
 _NORM_POSITIONS = ("post", "pre")
@@ -150,6 +151,7 @@ class EncoderBlock(keras.layers.Layer):
             training=training,
             packing=packing,
             queries=None if queries is None else before(queries),
+            factor=self.attention_residual.dropout.factor(training),
         )
         inputs = inputs if queries is None else queries
         hidden = self.attention_residual(inputs, attended, training=training)
@@ -158,7 +160,8 @@ class EncoderBlock(keras.layers.Layer):
             inner = activation_function(self.activation)(inner)
         else:
             inner = self.dice(inner, mask=_valid(mask, packing, queries), training=training)
-        return self.output_residual(hidden, self.output_dense(inner), training=training)
+        update = scaled_dense(self.output_dense, inner, self.output_residual.dropout.factor(training))
+        return self.output_residual(hidden, update, training=training)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the input's shape."""
@@ -190,7 +193,10 @@ def _valid(mask: tf.Tensor | None, packing: Packing | None, queries: tf.Tensor |
 
 
 class _Residual(keras.layers.Layer):
-    """`LN(x + drop(update))`; or, if `pre`, `x + drop(update)` with an update computed from `before(x)`."""
+    """`LN(x + drop(update))`; or, if `pre`, `x + drop(update)` with an update computed from `before(x)`.
+
+    The update comes multiplied by the dropout's factor.
+    """
 
     def __init__(self, dropout: float, epsilon: float, pre: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -210,5 +216,6 @@ class _Residual(keras.layers.Layer):
         return self.norm(inputs) if self.pre else inputs
 
     def call(self, inputs: tf.Tensor, update: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        total = tf.cast(inputs, tf.float32) + tf.cast(self.dropout(update, training=training), tf.float32)
+        update = self.dropout(update, training=training, scaled=True)
+        total = tf.cast(inputs, tf.float32) + tf.cast(update, tf.float32)
         return tf.cast(total if self.pre else self.norm(total), inputs.dtype)

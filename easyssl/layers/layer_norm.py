@@ -47,9 +47,20 @@ class LayerNorm(keras.layers.Layer):
         self.beta = self.add_weight(name="beta", initializer="zeros", **options)
         super().build(input_shape)
 
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Normalises `[..., dim]`; the output is like the input."""
-        return layer_norm(inputs, self.gamma, self.beta, self.epsilon)
+    def call(self, inputs: tf.Tensor, factor: float = 1.0) -> tf.Tensor:
+        """Normalises.
+
+        Args:
+            inputs: `[..., dim]`.
+            factor: What the result is multiplied by. Defaults to 1.0.
+
+        Returns:
+            A tensor like the input.
+        """
+        gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
+        if factor != 1.0:
+            gamma, beta = gamma * factor, beta * factor
+        return layer_norm(inputs, gamma, beta, self.epsilon)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the input's shape."""

@@ -15,6 +15,7 @@ from easyssl.functional.packing import Packing, dense_packing, unpack
 from easyssl.functional.windows import with_before
 from easyssl.layers.building import build_sublayer, check_positive, input_shapes, last_dim
 from easyssl.layers.dropout import Dropout
+from easyssl.layers.scaled_dense import scaled_dense
 
 
 @keras.utils.register_keras_serializable(package="easyssl")
@@ -88,6 +89,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         training: bool | None = None,
         packing: Packing | None = None,
         queries: tf.Tensor | None = None,
+        factor: float = 1.0,
     ) -> tf.Tensor:
         """Attends.
 
@@ -100,12 +102,13 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             queries: `[batch, dim]`, the only step of each row that gathers. It may gather from all valid
                 steps, so if the attention is causal it has to be the last one. Defaults to None, which is
                 all.
+            factor: What the result is multiplied by. Defaults to 1.0.
 
         Returns:
             A tensor like the inputs, or like the queries.
         """
         if queries is not None:
-            return self._gather_for_one(queries, inputs, mask, training, packing)
+            return self._gather_for_one(queries, inputs, mask, training, packing, factor)
         dim = inputs.shape[-1]
         projected = tf.matmul(tf.reshape(inputs, [-1, dim]), self._kernels(inputs.dtype))
         projected = tf.nn.bias_add(projected, self._biases(inputs.dtype))
@@ -119,7 +122,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         weights = tf.cast(tf.nn.softmax(scores + excluded), inputs.dtype)
         weights = self.weights_dropout(weights, training=training)
         gathered = pack_heads(tf.matmul(weights, value), packing)
-        return tf.reshape(self.output_dense(gathered), tf.shape(inputs))
+        return tf.reshape(scaled_dense(self.output_dense, gathered, factor), tf.shape(inputs))
 
     def _gather_for_one(
         self,
@@ -128,6 +131,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         mask: tf.Tensor | None,
         training: bool | None,
         packing: Packing | None,
+        factor: float,
     ) -> tf.Tensor:
         """Attends from one step of each row, without a projection of every key and value.
 
@@ -162,7 +166,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         total = tf.reduce_sum(weights, axis=-1, keepdims=True)
         gathered = tf.einsum("bhd,dhe->bhe", gathered, kernels["value"])
         gathered += total * tf.reshape(biases["value"], shape[1:])
-        return self.output_dense(tf.reshape(gathered, [-1, dim]))
+        return scaled_dense(self.output_dense, tf.reshape(gathered, [-1, dim]), factor)
 
     @property
     def _head_dim(self) -> int:
