@@ -192,9 +192,14 @@ class SinkhornClustering(keras.layers.Layer):
             needed = tf.cast(count < self.num_prototypes, tf.float32)
             # Every replica has the whole queue, so each brings its share of it.
             weights = tf.concat([weights, row_weights([queue]) * needed / num_replicas()], axis=0)
-        options = {"epsilon": self.epsilon, "num_iterations": self.num_iterations, "weights": weights}
-        size = tf.shape(scores)[0] - self.queue_size
-        return sinkhorn(scores, **options)[:size]
+        targets = sinkhorn(
+            scores,
+            epsilon=self.epsilon,
+            num_iterations=self.num_iterations,
+            weights=weights,
+            largest=1.0 if self.similarity == "cosine" else None,
+        )
+        return targets[: tf.shape(scores)[0] - self.queue_size]
 
     def _push(self, rows: tf.Tensor, weights: tf.Tensor) -> None:
         """Puts the rows that count in front, and drops as many at the end."""

@@ -109,6 +109,15 @@ def test_gradients_equal_finite_differences_of_the_definition(loss):
             assert gradient.numpy()[place] == pytest.approx((above - below) / (2 * step), abs=2e-5)
 
 
+def test_two_equal_views_spread_rows_out():
+    """Without augmentation the positive is a constant, and the loss a function of the other cosines alone."""
+    z = np.concatenate([A, B])
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    others = np.exp((unit @ unit.T - 1) / 0.3) * (1 - np.eye(6))
+    loss = one_way(f32(z), f32(z), similarity="cosine", temperature=0.3)
+    assert float(loss) == pytest.approx(np.mean(np.log1p(others.sum(axis=1))), rel=1e-5)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_rows_of_one_id_only_have_nothing_to_compare(loss):
     a, b = f32(A), f32(B)

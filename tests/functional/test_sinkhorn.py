@@ -57,13 +57,27 @@ def test_it_equals_the_definition(rows, columns, iterations):
     np.testing.assert_allclose(solve(scores, iterations), reference(scores, 0.05, iterations), atol=2e-5)
 
 
+@pytest.mark.parametrize("iterations", [1, 3, 50, 1000])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 5), (16, 4), (7, 12)])
+def test_with_a_bound_it_is_the_same(rows, columns, iterations):
+    extreme = np.where(cosines(columns, rows, columns) > 0.3, 1.0, -1.0)  # e^40 between neighbours
+    for scores in (cosines(rows, rows, columns), extreme):
+        expected = reference(scores, 0.05, iterations)
+        np.testing.assert_allclose(solve(scores, iterations, largest=1.0), expected, atol=2e-5)
+    with_one_more = np.concatenate([scores, np.full([1, columns], np.nan)])  # which takes no part
+    weights = tf.constant([*[1.0] * rows, 0.0])
+    q = solve(with_one_more, iterations, largest=1.0, weights=weights)
+    np.testing.assert_allclose(q, [*expected, np.zeros(columns)], atol=2e-5)
+
+
 @settings(deadline=None, max_examples=25)
-@given(st.integers(0, 2**31), st.sampled_from([1, 3, 50]), st.floats(0.05, 1.0))
-def test_marginals(seed, iterations, epsilon):
-    q = sinkhorn(tf.constant(cosines(seed, 16, 6), tf.float32), epsilon=epsilon, num_iterations=iterations)
+@given(st.integers(0, 2**31), st.sampled_from([1, 3, 50]), st.floats(0.03, 1.0), st.sampled_from([None, 1.0]))
+def test_marginals(seed, iterations, epsilon, largest):
+    scores = tf.constant(cosines(seed, 16, 6), tf.float32)
+    q = sinkhorn(scores, epsilon=epsilon, num_iterations=iterations, largest=largest)
     assert np.all(q.numpy() >= 0)
     np.testing.assert_allclose(q.numpy().sum(axis=1), 1.0, atol=1e-6)
-    if iterations == 50:
+    if iterations == 50 and epsilon >= 0.05:
         np.testing.assert_allclose(q.numpy().sum(axis=0) / 16, 1 / 6, atol=1e-3)
 
 
@@ -144,9 +158,10 @@ def part(context):
     return tf.constant(scores[:6]) if replica == 0 else tf.constant(scores[6:])
 
 parts = strategy.experimental_distribute_values_from_function(part)
-run = tf.function(lambda x: strategy.run(sinkhorn, [x]), autograph=False)
-halves = tf.concat(strategy.experimental_local_results(run(parts)), axis=0)
-np.testing.assert_allclose(halves, whole, atol=1e-5)
+for largest in (None, 1.0):
+    run = tf.function(lambda x: strategy.run(sinkhorn, [x], {"largest": largest}), autograph=False)
+    halves = tf.concat(strategy.experimental_local_results(run(parts)), axis=0)
+    np.testing.assert_allclose(halves, whole, atol=1e-5)
 
 with strategy.scope():
     layer = SinkhornClustering(num_prototypes=16, queue_size=12)
