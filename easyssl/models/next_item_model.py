@@ -19,8 +19,9 @@ from easyssl.data.item_corpus import ItemCorpus, read_corpus
 from easyssl.data.transform import FeatureTransform
 from easyssl.functional.masking import select_position
 from easyssl.functional.packing import dense_packing, in_xla, pack, packing_of
+from easyssl.functional.ranking_twice import rank_twice
 from easyssl.functional.retrieval import rank_items
-from easyssl.metrics.item_ranking import EXCLUDED, ranking_from_config
+from easyssl.metrics.item_ranking import EXCLUDED, KEPT, ranking_from_config
 from easyssl.models.backbone_model import BackboneModel
 from easyssl.models.item_tensors import ItemTensors, item_tensors, symbolic_items
 from easyssl.models.next_item_loss import NextItemLoss
@@ -142,10 +143,10 @@ class NextItemModel(BackboneModel):
         if users.shape.rank == 3:
             predicted["interests"] = users[..., :-1] if self.next_item.item_bias else users
         seen = self.items.places_of(features[self._own.seen])
-        for name in self._ranking.protocols:
-            excluded = seen if name == EXCLUDED else None
-            found = rank_items(users, items, targets, k=self._ranking.longest, excluded=excluded)
-            predicted |= {f"ranks_{name}": found.ranks, f"lists_{name}": found.ids}
+        rankings = rank_twice(users, items, targets, k=self._ranking.longest, excluded=seen)
+        for name, found in zip((KEPT, EXCLUDED), rankings, strict=True):
+            if name in self._ranking.protocols:
+                predicted |= {f"ranks_{name}": found.ranks, f"lists_{name}": found.ids}
         if self._ranking.reads_popularity:
             predicted["popularity"] = tf.constant(self.corpus.popularity)
         return {**predicted, "history_lengths": features[f"{self._own.seen}/length"]}
