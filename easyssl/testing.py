@@ -9,13 +9,21 @@ from __future__ import annotations
 import json
 import pathlib
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.losses.collect import collect_losses
+
+_SEED = 2020
 _TOLERANCE = 1e-5
+_XLA_GRADIENTS = 1e-3  # relative; XLA adds up in another order
+# Relative, of gradients of mixed precision: some hundred roundings. A wrong gradient is off by about 1.
+_HALF_GRADIENTS = {"mixed_float16": 0.05, "mixed_bfloat16": 0.25}
 MIXED_POLICIES = ("mixed_float16", "mixed_bfloat16")
 
 
@@ -31,6 +39,7 @@ def run_layer_test(
     keeps_mask: bool | None = None,
     float32_output: bool = False,
     policies: tuple[str, ...] = MIXED_POLICIES,
+    draws_alike_under_xla: bool = True,
     tolerance: float = _TOLERANCE,
 ) -> Any:
     """Checks that a layer behaves in all the places a model may put it.
@@ -39,8 +48,11 @@ def run_layer_test(
     created once; eager and symbolic call agree; the output has the expected shapes and is finite; without
     training it is deterministic, and with training it differs from call to call if the layer is random; one
     training step in `fit` changes weights to finite ones; a `.keras` file restores outputs and all weights;
-    XLA gives what eager execution gives; mixed precision keeps variables in float32 and outputs finite; masks
-    pass on or end.
+    XLA gives the outputs and gradients of eager execution; mixed precision keeps variables in float32,
+    outputs and gradients finite, and gradients near those of float32; masks pass on or end.
+
+    Gradients are those of a function of the outputs plus all reported losses, in training, for all inputs of
+    floating point numbers and all weights. Random seeds are set, so that weights are the same every time.
 
     Args:
         layer_cls: The layer's class.
@@ -55,6 +67,9 @@ def run_layer_test(
             Defaults to None, which is not checked.
         float32_output: Whether outputs are float32 under mixed precision, too. Defaults to False.
         policies: Mixed precision policies to try. Defaults to ("mixed_float16", "mixed_bfloat16").
+        draws_alike_under_xla: Whether XLA draws the same random numbers for the same places, as it does with
+            `easyssl.functional.random`, unless it computes other places, such as padding. If False, gradients
+            without training are compared. Defaults to True.
         tolerance: Allowed difference between eager and compiled outputs. Defaults to 1e-05.
 
     Returns:
@@ -67,6 +82,7 @@ def run_layer_test(
         >>> layer = run_layer_test(keras.layers.Dense, {"units": 3}, np.ones([2, 4], "float32"),
         ...                        expected_output_shape=(2, 3), expected_num_trainable_weights=2)
     """
+    keras.utils.set_random_seed(_SEED)
     gate = _Gate(layer_cls, init_kwargs, inputs, tolerance)
     gate.check_config()
     layer = gate.check_eager(expected_output_shape, is_random)
@@ -75,13 +91,26 @@ def run_layer_test(
     if expected_num_non_trainable_weights is not None:
         count = len(layer.non_trainable_weights)
         _equal("number of non-trainable weights", count, expected_num_non_trainable_weights)
-    gate.check_model()
-    gate.check_xla(layer)
+    with _unoptimized_graphs():
+        gate.check_model()
+    gate.check_xla(layer, draws_alike_under_xla)
     if keeps_mask is not None:
         gate.check_mask(keeps_mask)
     for policy in policies:
         gate.check_policy(policy, float32_output)
     return layer
+
+
+@contextmanager
+def _unoptimized_graphs() -> Iterator[None]:
+    """Switches off TensorFlow's graph optimiser, which takes longer than a few small steps."""
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        after = {"disable_meta_optimizer": before.get("disable_meta_optimizer", False)}
+        tf.config.optimizer.set_experimental_options(after)
 
 
 class _Gate:
@@ -167,14 +196,41 @@ class _Gate:
         if trainer.unreached:
             raise AssertionError(f"no gradient reaches {', '.join(trainer.unreached)}")
 
-    def check_xla(self, layer: Any) -> None:
-        def both(x: Any) -> Any:
-            return layer(x, training=False), layer(x, training=True)
+    def check_xla(self, layer: Any, draws_alike: bool) -> None:
+        """Compares XLA with eager execution, whose gradients are kept for `check_policy`."""
 
-        eager = layer(self.tensors(), training=False)  # before training changes any statistics
-        compiled, trained = tf.function(both, jit_compile=True, autograph=False)(self.tensors())
-        _close("output under XLA", compiled, eager, self.tolerance)
-        _finite("output in training under XLA", trained)
+        def all_of_it(x: Any) -> Any:
+            outputs = layer(x, training=False)
+            trained, gradients = self._differentiated(layer, x, training=True)
+            # What differs by what is drawn cannot be compared.
+            return outputs, trained, gradients if draws_alike else self._differentiated(layer, x, False)[1]
+
+        self.weights = layer.get_weights()
+        eager = layer(self.tensors(), training=False)
+        trained, self.gradients = self._differentiated(layer, self.tensors(), training=True)
+        _finite("gradients", self.gradients)
+        layer.set_weights(self.weights)  # so that the same is drawn again, from the same statistics
+        compiled = tf.function(all_of_it, jit_compile=True, autograph=False)
+        outputs, xla_trained, gradients = compiled(self.tensors())
+        _close("output under XLA", outputs, eager, self.tolerance)
+        _finite("output in training under XLA", xla_trained)
+        wanted = self.gradients
+        if draws_alike:
+            _close("output in training under XLA", xla_trained, trained, self.tolerance)
+        else:
+            wanted = self._differentiated(layer, self.tensors(), False)[1]
+        _near("gradients under XLA", gradients, wanted, _XLA_GRADIENTS)
+
+    def _differentiated(self, layer: Any, inputs: Any, training: bool) -> tuple[Any, list[tf.Tensor]]:
+        """Returns the outputs, and the gradients of inputs and trained weights."""
+        floats = [x for x in tf.nest.flatten(inputs) if x.dtype.is_floating]
+        with tf.GradientTape() as tape, collect_losses() as collected:
+            tape.watch(floats)
+            outputs = layer(inputs, training=training)
+            loss = tf.add_n([_loss(outputs), collected.total(), *layer.losses])
+        sources = [*floats, *layer.trainable_variables]
+        gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
+        return outputs, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
     def check_mask(self, keeps_mask: bool) -> None:
         (array,) = tf.nest.flatten(self.inputs)
@@ -189,13 +245,17 @@ class _Gate:
 
     def check_policy(self, policy: str, float32_output: bool) -> None:
         layer = self.layer(dtype=policy)
-        for training in (False, True):
-            output = layer(self.tensors(), training=training)
-            _finite(f"output under {policy}", output)
+        untrained = layer(self.tensors(), training=False)
+        layer.set_weights(self.weights)
+        trained, gradients = self._differentiated(layer, self.tensors(), training=True)
+        for outputs in (untrained, trained):
+            _finite(f"output under {policy}", outputs)
             wanted = tf.float32 if float32_output else tf.as_dtype(layer.compute_dtype)
-            for x in tf.nest.flatten(output):
+            for x in tf.nest.flatten(outputs):
                 if x.dtype.is_floating:
                     _equal(f"output dtype under {policy}", x.dtype, wanted)
+        _finite(f"gradients under {policy}", gradients)
+        _near(f"gradients under {policy}", gradients, self.gradients, _HALF_GRADIENTS[policy])
         for weight in layer.weights:
             dtype = tf.as_dtype(weight.dtype)
             if dtype.is_floating:
@@ -210,12 +270,7 @@ class _OneStep(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         (inputs,) = data
         with tf.GradientTape() as tape:
-            outputs = tf.nest.flatten(self(inputs, training=True))
-            floating = [tf.cast(x, tf.float32) for x in outputs if x.dtype.is_floating]
-            # A linear term, so that outputs of mean square 1, as of a normalisation, have gradients too.
-            losses = [tf.reduce_mean(tf.square(x) + x) for x in floating]
-            # The 0 is for layers that output nothing but integers.
-            loss = tf.add_n([tf.constant(0.0), *losses, *self.losses])
+            loss = tf.add_n([_loss(self(inputs, training=True)), *self.losses])
         variables = self.trainable_variables
         gradients = tape.gradient(loss, variables)
         self.unreached = tuple(
@@ -225,6 +280,18 @@ class _OneStep(keras.Model):
         if pairs:
             self.optimizer.apply_gradients(pairs)
         return {"loss": loss}
+
+
+def _loss(outputs: Any) -> tf.Tensor:
+    """Returns a scalar that depends on all outputs; 0 if they are all integers."""
+    terms = [tf.constant(0.0)]
+    for x in tf.nest.flatten(outputs):
+        if x.dtype.is_floating:
+            x = tf.cast(x, tf.float32)
+            # The sum and the sum of squares of what is normalised do not move; this moves.
+            wave = tf.reshape(tf.sin(tf.range(1.0, tf.cast(tf.size(x), tf.float32) + 1.0)), tf.shape(x))
+            terms.append(tf.reduce_mean(tf.square(x) + wave * x))
+    return tf.add_n(terms)
 
 
 def _json(what: str, config: Any) -> str:
@@ -260,6 +327,17 @@ def _close(what: str, got: Any, want: Any, tolerance: float) -> None:
         difference = np.max(np.abs(_numpy(a).astype(np.float64) - _numpy(b)), initial=0.0)
         if not difference <= tolerance:
             raise AssertionError(f"{what}: differs by up to {difference}, allowed {tolerance}")
+
+
+def _near(what: str, got: list[tf.Tensor], want: list[tf.Tensor], tolerance: float) -> None:
+    """Compares vectors by the length of their difference, relative to them or to a tenth of the longest."""
+    vectors, wanted = [_numpy(x) for x in got], [_numpy(x) for x in want]
+    longest = max((float(np.linalg.norm(x)) for x in wanted), default=0.0)
+    for index, (a, b) in enumerate(zip(vectors, wanted, strict=True)):
+        scale = max(float(np.linalg.norm(b)), 0.1 * longest, _TOLERANCE)
+        error = float(np.linalg.norm(a - b)) / scale
+        if not error <= tolerance:
+            raise AssertionError(f"{what}: number {index} is off by {error:.2g}, allowed {tolerance}")
 
 
 def _finite(what: str, nested: Any) -> None:

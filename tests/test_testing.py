@@ -71,6 +71,19 @@ class OverflowsInHalfPrecision(Scale):
 
 
 @broken
+class StopsTheGradientInHalfPrecision(Scale):
+    def call(self, inputs, training=None):
+        output = super().call(inputs)
+        return tf.stop_gradient(output) if output.dtype == tf.float16 else output
+
+
+@broken
+class HasNoGradientAtZero(Scale):
+    def call(self, inputs, training=None):
+        return super().call(inputs) + tf.sqrt(0 * inputs)
+
+
+@broken
 class IgnoresThePolicy(Scale):
     def call(self, inputs, training=None):
         return tf.cast(super().call(inputs), tf.float32)
@@ -120,6 +133,8 @@ def test_a_sound_layer_passes_and_is_returned_built():
         (RandomInEvaluation, {}, AssertionError, "second call without training"),
         (GrowsWeights, {}, (AssertionError, ValueError), "weights after more calls|already built"),
         (OverflowsInHalfPrecision, {}, AssertionError, "output under mixed_float16: not finite"),
+        (StopsTheGradientInHalfPrecision, {}, AssertionError, "gradients under mixed_float16: number 0 is off"),
+        (HasNoGradientAtZero, {}, AssertionError, "gradients: not finite"),
         (IgnoresThePolicy, {}, AssertionError, "output dtype under mixed_float16"),
         (KeepsStateOutsideOfWeights, {}, AssertionError, "output after loading"),
         (UnusedWeight, {}, AssertionError, "no gradient reaches"),

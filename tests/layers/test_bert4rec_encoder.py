@@ -50,6 +50,7 @@ def test_gate():
         expected_num_trainable_weights=16 + 2 + 1 + 2 + 1,
         expected_num_non_trainable_weights=3 + 1,  # one random state per dropout
         is_random=True,
+        draws_alike_under_xla=False,
     )
 
 

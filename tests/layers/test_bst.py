@@ -130,6 +130,7 @@ def test_gate(kwargs, inputs, shape):
         expected_num_trainable_weights=per_block + 2 + 1 + projections,
         expected_num_non_trainable_weights=1 + 3,  # one random state per dropout
         is_random=True,
+        draws_alike_under_xla=False,
     )
 
 

@@ -34,6 +34,7 @@ def test_gate():
         expected_output_shape=(4, 6),
         expected_num_trainable_weights=17,
         is_random=True,
+        draws_alike_under_xla=False,
         policies=("mixed_bfloat16",),
     )
 

@@ -39,6 +39,7 @@ def test_gate():
         expected_output_shape=(5, 4, 6),
         expected_num_trainable_weights=8 + 4 + 4,
         is_random=True,
+        draws_alike_under_xla=False,
         policies=("mixed_bfloat16",),
     )
 

@@ -67,6 +67,7 @@ def test_gate(kwargs, inputs, shape, positions):
         expected_output_shape=shape,
         expected_num_trainable_weights=1 + positions + 16,
         is_random=True,
+        draws_alike_under_xla=False,
         policies=("mixed_bfloat16",),
     )
 
