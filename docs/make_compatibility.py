@@ -45,10 +45,11 @@ if nothing that changes results is ignored. What each field means is in [the ref
 fields that EasyRec has not are left out here. Layers by `class_name` are in
 [the catalogue](components.md).
 
-Keys of `st_params` are arguments of the layer. Keys without effect, such as `name`, and fields of the typed message that the layer
-has no use for, are accepted. EasyRec passes over any other key that it does not know; here such a key is an error with the nearest
-name, since a typing mistake would change results. Expressions are of a
-[closed language](security.md), which holds all that EasyRec's samples and documentation use.
+Keys of `st_params` are arguments of the layer. Keys without effect, such as `name`, and fields of the
+typed message that the layer has no use for, are accepted. EasyRec passes over any other key that it does
+not know; here such a key is an error with the nearest name, since a typing mistake would change results.
+Expressions are of a [closed language](security.md), which holds all that EasyRec's samples and
+documentation use.
 """
 
 

@@ -43,10 +43,11 @@ class MoEWhiteningAdaptor(keras.layers.Layer):
     does not grow with the number of experts.
 
     A sequence may come with lengths or a mask; its invalid steps then are not computed (but under XLA) and
-    come out as zeros, which an expert would not give by itself. While training, three metrics say over the valid vectors of a batch how the gate
-    works: `<layer name>_max_load` and `<layer name>_min_load`, the largest and the smallest mean weight of an
-    expert, both `1 / num_experts` where all are used alike; and `<layer name>_gate_entropy`, the mean entropy
-    of a vector's weights, from 0, one expert each, to `log(num_experts)`.
+    come out as zeros, which an expert would not give by itself. While training, three metrics say over the
+    valid vectors of a batch how the gate works: `<layer name>_max_load` and `<layer name>_min_load`, the
+    largest and the smallest mean weight of an expert, both `1 / num_experts` where all are used alike; and
+    `<layer name>_gate_entropy`, the mean entropy of a vector's weights, from 0, one expert each, to
+    `log(num_experts)`.
 
     Args:
         units: Output width.
