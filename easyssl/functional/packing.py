@@ -290,9 +290,8 @@ def _spread(tokens: tf.Tensor, coordinates: tf.Tensor, shape: tf.Tensor, packing
 
 
 def _cleared(tokens: tf.Tensor, packing: Packing) -> tf.Tensor:
-    """Returns zeros for the token that stands for none at all."""
-    valid = tf.gather_nd(packing.mask, packing.coordinates)
-    return tf.where(valid[:, None], tokens, _zero(tokens))
+    """Returns zeros where no row has a valid step, and so the only token stands for none."""
+    return tf.where(tf.reduce_any(packing.mask), tokens, _zero(tokens))
 
 
 def _padded(tokens: tf.Tensor, packing: Packing) -> tf.Tensor:
