@@ -37,17 +37,6 @@ def _tanh_gelu(x: tf.Tensor) -> Any:
     return x * passed, gradient
 
 
-@tf.custom_gradient
-def _relu(x: tf.Tensor) -> Any:
-    """`max(x, 0)`; keeps where it passes, a byte an entry, instead of the result."""
-    passed = x > 0
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return tf.where(passed, upstream, tf.zeros([], upstream.dtype))
-
-    return tf.nn.relu(x), gradient
-
-
 def _leaky_relu(x: tf.Tensor) -> tf.Tensor:
     return tf.nn.leaky_relu(x, alpha=_SLOPE)
 
@@ -58,7 +47,7 @@ def _softmax(x: tf.Tensor) -> tf.Tensor:
 
 _FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "linear": tf.identity,
-    "relu": _relu,
+    "relu": tf.nn.relu,
     "gelu": _gelu,
     "leaky_relu": _leaky_relu,
     "prelu": _leaky_relu,

@@ -74,7 +74,7 @@ PLANNED = [
     ("learning_rate: 0.01", "learning_rate: 1e", "expected a number, found 1e"),
     ("l2_regularization: 1e-5 }\n}", "l2_regularization: 1e-5 }", "has no field 'model_dir'|closing"),
     ("model_params", "loss_type: L3 model_params", "'L3' is not a LossType; valid are"),
-    ("model_params", "loss_type: CIRCLE_LOSS model_params", "not supported: CIRCLE_LOSS: no model"),
+    ("model_params", "loss_type: CIRCLE_LOSS model_params", "not supported: CIRCLE_LOSS: it is of"),
     (
         "eval_config",
         'export_config { exporter_type: "bets" } eval_config',
