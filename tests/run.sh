@@ -14,6 +14,8 @@ export TF_CPP_MIN_LOG_LEVEL=${TF_CPP_MIN_LOG_LEVEL:-2}
 .venv/bin/ruff check .
 .venv/bin/mypy
 echo "== tf_keras"
-TF_USE_LEGACY_KERAS=1 .venv/bin/python -m pytest -m "$marks" -n 2
+# What XLA has compiled is kept until the process ends, and layers have most of it: they get processes of their own.
+TF_USE_LEGACY_KERAS=1 .venv/bin/python -m pytest -m "$marks" -n 2 --ignore=tests/layers
+TF_USE_LEGACY_KERAS=1 .venv/bin/python -m pytest -m "$marks" -n 2 tests/layers
 echo "== Keras 3"
 TF_USE_LEGACY_KERAS=0 .venv/bin/python -m pytest -m "both_keras and ($marks)" -n 2
