@@ -74,7 +74,7 @@ class OverflowsInHalfPrecision(Scale):
 class StopsTheGradientInHalfPrecision(Scale):
     def call(self, inputs, training=None):
         output = super().call(inputs)
-        return tf.stop_gradient(output) if output.dtype == tf.float16 else output
+        return tf.stop_gradient(output) if tf.as_dtype(output.dtype) == tf.float16 else output
 
 
 @broken
