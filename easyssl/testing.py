@@ -228,7 +228,9 @@ class _Gate:
             tape.watch(floats)
             outputs = layer(inputs, training=training)
             loss = tf.add_n([_loss(outputs), collected.total(), *layer.losses])
-        sources = [*floats, *layer.trainable_variables]
+        # Keras 3 has variables of its own around those of TensorFlow.
+        weights = [v if isinstance(v, tf.Variable) else v.value for v in layer.trainable_variables]
+        sources = [*floats, *weights]
         gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
         return outputs, [tf.convert_to_tensor(gradient) for gradient in gradients]
 
