@@ -6,7 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from easyssl.functional.packing import Packing, with_gradient
+from easyssl.functional.gradient import with_gradient
+from easyssl.functional.packing import Packing
 
 
 def unpack_heads(tokens: tf.Tensor, packing: Packing, parts: int, num_heads: int) -> list[tf.Tensor]:

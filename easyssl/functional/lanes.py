@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
+from easyssl.functional.gradient import with_gradient
 from easyssl.functional.masking import EXCLUDED
-from easyssl.functional.packing import Packing, with_gradient
+from easyssl.functional.packing import Packing
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from easyssl.functional.packing import in_xla
+from easyssl.functional.xla import in_xla
 
 
 def layer_norm(x: tf.Tensor, scale: tf.Tensor, shift: tf.Tensor, epsilon: float) -> tf.Tensor:

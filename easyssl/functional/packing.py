@@ -7,13 +7,14 @@ real tokens cost. Going there and back is a gather, forward and backward.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from easyssl.functional.gradient import with_gradient
 from easyssl.functional.masking import length_mask
+from easyssl.functional.xla import in_xla
 
 if TYPE_CHECKING:
     from easyssl.functional.lanes import Lanes
@@ -243,31 +244,6 @@ def join_row(
     shifted = packing.coordinates + tf.constant([0, 1 if first else 0], tf.int64)
     coordinates, places = tf.concat([added, shifted], axis=0), beside(rows, packing.places + count)
     return tf.concat([vector, tokens], axis=0), Packing(coordinates, places, mask, dense=False)
-
-
-def with_gradient(
-    function: Callable[[tf.Tensor], tf.Tensor], gradient: Callable[[tf.Tensor], tf.Tensor]
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Gives a function of one tensor a gradient of its own."""
-
-    @tf.custom_gradient
-    def both(x: tf.Tensor) -> Any:
-        return function(x), gradient
-
-    return both
-
-
-def in_xla() -> bool:
-    """Returns whether the graph that is being built is for XLA."""
-    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    while graph is not None:
-        context = graph._get_control_flow_context()
-        while context is not None:
-            if context.IsXLAContext():
-                return True
-            context = context.outer_context
-        graph = getattr(graph, "outer_graph", None)
-    return False
 
 
 def _packing(mask: tf.Tensor, places: tf.Tensor) -> Packing:

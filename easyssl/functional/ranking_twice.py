@@ -12,8 +12,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from easyssl.functional.chunked_softmax import balanced, size_of
-from easyssl.functional.packing import in_xla
 from easyssl.functional.retrieval import CHUNK_ITEMS, Ranking, rank_items
+from easyssl.functional.xla import in_xla
 
 _NEVER = float("-inf")
 # How many items of a user may be left out, and how many beside the best ones are scored again.

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional.packing import in_xla
+from easyssl.functional.xla import in_xla
 from easyssl.layers.pretrained_vectors import PretrainedVectors
 
 _AUTOCAST = "autocast" if hasattr(keras, "ops") else "experimental_autocast"

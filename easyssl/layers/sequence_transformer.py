@@ -10,8 +10,9 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.functional.activations import canonical_activation
-from easyssl.functional.packing import add_by_step, in_xla, pack, packing_of, take_step, unpack
+from easyssl.functional.packing import add_by_step, pack, packing_of, take_step, unpack
 from easyssl.functional.sequences import last_steps, read_out
+from easyssl.functional.xla import in_xla
 from easyssl.layers.building import Shape, build_sublayer, check_positive, check_rate, last_dim
 from easyssl.layers.dropout import Dropout
 from easyssl.layers.encoder_block import EncoderBlock

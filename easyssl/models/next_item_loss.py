@@ -17,9 +17,9 @@ from easyssl.functional.negatives import (
     item_distribution,
     log_uniform,
 )
-from easyssl.functional.packing import in_xla
 from easyssl.functional.random import add_random_state, advance, uniform
 from easyssl.functional.similarity import comparable
+from easyssl.functional.xla import in_xla
 
 _OF_EACH_TARGET = ("BINARY_CROSS_ENTROPY", "GENERALIZED_BINARY_CROSS_ENTROPY")
 

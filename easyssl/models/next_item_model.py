@@ -18,9 +18,10 @@ from easyssl.config import Config
 from easyssl.data.item_corpus import ItemCorpus, read_corpus
 from easyssl.data.transform import FeatureTransform
 from easyssl.functional.masking import select_position
-from easyssl.functional.packing import dense_packing, in_xla, pack, packing_of
+from easyssl.functional.packing import dense_packing, pack, packing_of
 from easyssl.functional.ranking_twice import rank_twice
 from easyssl.functional.retrieval import rank_items
+from easyssl.functional.xla import in_xla
 from easyssl.metrics.item_ranking import EXCLUDED, KEPT, ranking_from_config
 from easyssl.models.backbone_model import BackboneModel
 from easyssl.models.item_tensors import ItemTensors, item_tensors, symbolic_items

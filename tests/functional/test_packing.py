@@ -6,18 +6,17 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from easyssl.functional import packing as module
 from easyssl.functional.heads import pack_heads, unpack_heads
 from easyssl.functional.packing import (
     add_by_step,
     dense_packing,
-    in_xla,
     join_row,
     pack,
     packing_of,
     packing_of_mask,
     unpack,
 )
+from easyssl.functional.xla import in_xla
 
 pytestmark = pytest.mark.both_keras
 
@@ -269,18 +268,3 @@ def test_xla_gives_the_same(lengths):
         tf.function(everything, jit_compile=True, autograph=False)(*inputs), eager, strict=True
     ):
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
-
-
-def test_only_graphs_for_xla_are_known_as_such():
-    seen = []
-
-    def note():
-        seen.append(module.in_xla())
-        return tf.zeros([])
-
-    note()
-    tf.function(note, autograph=False)()
-    tf.function(note, jit_compile=True, autograph=False)()
-    outer = tf.function(lambda: tf.function(note, autograph=False)(), jit_compile=True, autograph=False)
-    outer()
-    assert seen == [False, False, True, True]
