@@ -1,16 +1,10 @@
-"""Gates for Keras layers, for those of this library and for your own.
-
-`run_layer_test` runs a layer through everything that a trained, saved, resumed and exported model does with
-it.
-"""
+"""The gate for a layer: everything that a trained, saved, resumed and exported model does with it."""
 
 from __future__ import annotations
 
 import json
 import pathlib
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +12,16 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.losses.collect import collect_losses
+from easyssl.testing.comparing import (
+    check_close,
+    check_equal,
+    check_finite,
+    check_near,
+    check_same_form,
+    json_text,
+    same,
+)
+from easyssl.testing.one_step import fit_once, loss_of, unoptimized_graphs
 
 _SEED = 2020
 _TOLERANCE = 1e-5
@@ -87,11 +91,13 @@ def run_layer_test(
     gate.check_config()
     layer = gate.check_eager(expected_output_shape, is_random)
     if expected_num_trainable_weights is not None:
-        _equal("number of trainable weights", len(layer.trainable_weights), expected_num_trainable_weights)
+        check_equal(
+            "number of trainable weights", len(layer.trainable_weights), expected_num_trainable_weights
+        )
     if expected_num_non_trainable_weights is not None:
         count = len(layer.non_trainable_weights)
-        _equal("number of non-trainable weights", count, expected_num_non_trainable_weights)
-    with _unoptimized_graphs():
+        check_equal("number of non-trainable weights", count, expected_num_non_trainable_weights)
+    with unoptimized_graphs():
         gate.check_model()
     gate.check_xla(layer, draws_alike_under_xla)
     if keeps_mask is not None:
@@ -99,18 +105,6 @@ def run_layer_test(
     for policy in policies:
         gate.check_policy(policy, float32_output)
     return layer
-
-
-@contextmanager
-def _unoptimized_graphs() -> Iterator[None]:
-    """Switches off TensorFlow's graph optimiser, which takes longer than a few small steps."""
-    before = tf.config.optimizer.get_experimental_options()
-    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
-    try:
-        yield
-    finally:
-        after = {"disable_meta_optimizer": before.get("disable_meta_optimizer", False)}
-        tf.config.optimizer.set_experimental_options(after)
 
 
 class _Gate:
@@ -131,35 +125,35 @@ class _Gate:
     def check_config(self) -> None:
         layer = self.layer(name="gated")
         config = layer.get_config()
-        text = _json("get_config", config)
+        text = json_text("get_config", config)
         again = self.layer_cls.from_config(config).get_config()
-        _equal("config after from_config", _json("get_config", again), text)
+        check_equal("config after from_config", json_text("get_config", again), text)
         from_json = self.layer_cls.from_config(json.loads(text)).get_config()
-        _equal("config after a round trip through JSON", _json("get_config", from_json), text)
+        check_equal("config after a round trip through JSON", json_text("get_config", from_json), text)
         revived = keras.layers.deserialize(keras.layers.serialize(layer))
         if not isinstance(revived, self.layer_cls):
             raise AssertionError(f"deserialization gave a {type(revived).__name__}")
-        _equal("config after serialization", _json("get_config", revived.get_config()), text)
+        check_equal("config after serialization", json_text("get_config", revived.get_config()), text)
 
     def check_eager(self, expected_output_shape: Any, is_random: bool) -> Any:
         layer = self.layer()
         first = layer(self.tensors(), training=False)
         weights = [id(weight) for weight in layer.weights]
         second = layer(self.tensors(), training=False)
-        _close("second call without training", second, first, 0.0)
-        _finite("output without training", first)
+        check_close("second call without training", second, first, 0.0)
+        check_finite("output without training", first)
         if expected_output_shape is not None:
             shapes = [tuple(x.shape) for x in tf.nest.flatten(first)]
             several = expected_output_shape and isinstance(expected_output_shape[0], list | tuple)
             wanted = expected_output_shape if several else [expected_output_shape]
-            _equal("output shape", shapes, [tuple(shape) for shape in wanted])
+            check_equal("output shape", shapes, [tuple(shape) for shape in wanted])
         trained = [layer(self.tensors(), training=True) for _ in range(4)]
         for output in trained:
-            _finite("output in training", output)
-            _same_form("output in training", output, first)
-        if is_random and all(_same(trained[0], other) for other in trained[1:]):
+            check_finite("output in training", output)
+            check_same_form("output in training", output, first)
+        if is_random and all(same(trained[0], other) for other in trained[1:]):
             raise AssertionError("four calls in training gave the same output")
-        _equal("weights after more calls", [id(weight) for weight in layer.weights], weights)
+        check_equal("weights after more calls", [id(weight) for weight in layer.weights], weights)
         return layer
 
     def model(self, layer: Any) -> Any:
@@ -170,11 +164,13 @@ class _Gate:
         layer = self.layer(name="gated")
         model = self.model(layer)
         arrays = tf.nest.flatten(self.inputs)
-        _close("symbolic call", model(arrays, training=False), layer(self.tensors(), training=False), 1e-6)
+        check_close(
+            "symbolic call", model(arrays, training=False), layer(self.tensors(), training=False), 1e-6
+        )
         for got, want in zip(
             tf.nest.flatten(model.outputs), tf.nest.flatten(layer(self.tensors())), strict=True
         ):
-            _equal("dtype of the symbolic output", tf.as_dtype(got.dtype), want.dtype)
+            check_equal("dtype of the symbolic output", tf.as_dtype(got.dtype), want.dtype)
         self._fit(model)
         with tempfile.TemporaryDirectory() as folder:
             path = str(pathlib.Path(folder) / "model.keras")
@@ -182,19 +178,18 @@ class _Gate:
             restored = keras.models.load_model(path)
         pairs = zip(model.weights, restored.weights, strict=True)
         for index, (kept, read) in enumerate(pairs):
-            _close(
+            check_close(
                 f"weight {index} after loading", tf.convert_to_tensor(read), tf.convert_to_tensor(kept), 0.0
             )
-        _close("output after loading", restored(arrays, training=False), model(arrays, training=False), 1e-6)
+        check_close(
+            "output after loading", restored(arrays, training=False), model(arrays, training=False), 1e-6
+        )
 
     def _fit(self, model: Any) -> None:
-        trainer = _OneStep(model.inputs, tf.nest.flatten(model.outputs), name="one_step")
-        trainer.compile(optimizer=keras.optimizers.SGD(0.01), jit_compile=False)
-        batches = tf.data.Dataset.from_tensors((tuple(tf.nest.flatten(self.inputs)),))
-        trainer.fit(batches, verbose=0, shuffle=False)
-        _finite("weights after one training step", [tf.convert_to_tensor(w) for w in model.weights])
-        if trainer.unreached:
-            raise AssertionError(f"no gradient reaches {', '.join(trainer.unreached)}")
+        unreached = fit_once(model, self.inputs)
+        check_finite("weights after one training step", [tf.convert_to_tensor(w) for w in model.weights])
+        if unreached:
+            raise AssertionError(f"no gradient reaches {', '.join(unreached)}")
 
     def check_xla(self, layer: Any, draws_alike: bool) -> None:
         """Compares XLA with eager execution, whose gradients are kept for `check_policy`."""
@@ -208,18 +203,18 @@ class _Gate:
         self.weights = layer.get_weights()
         eager = layer(self.tensors(), training=False)
         trained, self.gradients = self._differentiated(layer, self.tensors(), training=True)
-        _finite("gradients", self.gradients)
+        check_finite("gradients", self.gradients)
         layer.set_weights(self.weights)  # so that the same is drawn again, from the same statistics
         compiled = tf.function(all_of_it, jit_compile=True, autograph=False)
         outputs, xla_trained, gradients = compiled(self.tensors())
-        _close("output under XLA", outputs, eager, self.tolerance)
-        _finite("output in training under XLA", xla_trained)
+        check_close("output under XLA", outputs, eager, self.tolerance)
+        check_finite("output in training under XLA", xla_trained)
         wanted = self.gradients
         if draws_alike:
-            _close("output in training under XLA", xla_trained, trained, self.tolerance)
+            check_close("output in training under XLA", xla_trained, trained, self.tolerance)
         else:
             wanted = self._differentiated(layer, self.tensors(), False)[1]
-        _near("gradients under XLA", gradients, wanted, _XLA_GRADIENTS)
+        check_near("gradients under XLA", gradients, wanted, _XLA_GRADIENTS)
 
     def _differentiated(self, layer: Any, inputs: Any, training: bool) -> tuple[Any, list[tf.Tensor]]:
         """Returns the outputs, and the gradients of inputs and trained weights."""
@@ -227,7 +222,7 @@ class _Gate:
         with tf.GradientTape() as tape, collect_losses() as collected:
             tape.watch(floats)
             outputs = layer(inputs, training=training)
-            loss = tf.add_n([_loss(outputs), collected.total(), *layer.losses])
+            loss = tf.add_n([loss_of(outputs), collected.total(), *layer.losses])
         # Keras 3 has variables of its own around those of TensorFlow.
         weights = [v if isinstance(v, tf.Variable) else v.value for v in layer.trainable_variables]
         sources = [*floats, *weights]
@@ -240,7 +235,7 @@ class _Gate:
         x = keras.layers.Masking()(tf.constant(np.concatenate([array, 0 * array[:, :1]], axis=1)))
         output = self.layer()(x)
         mask = getattr(output, "_keras_mask", None)
-        if keeps_mask and (mask is None or not _same(mask, x._keras_mask)):
+        if keeps_mask and (mask is None or not same(mask, x._keras_mask)):
             raise AssertionError("the mask of the input does not come out again")
         if not keeps_mask and mask is not None:
             raise AssertionError("a mask comes out")
@@ -251,98 +246,14 @@ class _Gate:
         layer.set_weights(self.weights)
         trained, gradients = self._differentiated(layer, self.tensors(), training=True)
         for outputs in (untrained, trained):
-            _finite(f"output under {policy}", outputs)
+            check_finite(f"output under {policy}", outputs)
             wanted = tf.float32 if float32_output else tf.as_dtype(layer.compute_dtype)
             for x in tf.nest.flatten(outputs):
                 if x.dtype.is_floating:
-                    _equal(f"output dtype under {policy}", x.dtype, wanted)
-        _finite(f"gradients under {policy}", gradients)
-        _near(f"gradients under {policy}", gradients, self.gradients, _HALF_GRADIENTS[policy])
+                    check_equal(f"output dtype under {policy}", x.dtype, wanted)
+        check_finite(f"gradients under {policy}", gradients)
+        check_near(f"gradients under {policy}", gradients, self.gradients, _HALF_GRADIENTS[policy])
         for weight in layer.weights:
             dtype = tf.as_dtype(weight.dtype)
             if dtype.is_floating:
-                _equal(f"dtype of {weight.name} under {policy}", dtype, tf.float32)
-
-
-class _OneStep(keras.Model):
-    """A functional model that trains on the sum of squares of whatever its outputs are."""
-
-    unreached: tuple[str, ...] = ()
-
-    def train_step(self, data: Any) -> dict[str, Any]:
-        (inputs,) = data
-        with tf.GradientTape() as tape:
-            loss = tf.add_n([_loss(self(inputs, training=True)), *self.losses])
-        variables = self.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        self.unreached = tuple(
-            variable.name for variable, gradient in zip(variables, gradients, strict=True) if gradient is None
-        )
-        pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
-        if pairs:
-            self.optimizer.apply_gradients(pairs)
-        return {"loss": loss}
-
-
-def _loss(outputs: Any) -> tf.Tensor:
-    """Returns a scalar that depends on all outputs; 0 if they are all integers."""
-    terms = [tf.constant(0.0)]
-    for x in tf.nest.flatten(outputs):
-        if x.dtype.is_floating:
-            x = tf.cast(x, tf.float32)
-            # The sum and the sum of squares of what is normalised do not move; this moves.
-            wave = tf.reshape(tf.sin(tf.range(1.0, tf.cast(tf.size(x), tf.float32) + 1.0)), tf.shape(x))
-            terms.append(tf.reduce_mean(tf.square(x) + wave * x))
-    return tf.add_n(terms)
-
-
-def _json(what: str, config: Any) -> str:
-    try:
-        return json.dumps(config, sort_keys=True)
-    except TypeError as error:
-        raise AssertionError(f"{what} is not JSON: {error}") from None
-
-
-def _equal(what: str, got: Any, want: Any) -> None:
-    if got != want:
-        raise AssertionError(f"{what}: got {got}, expected {want}")
-
-
-def _numpy(x: Any) -> np.ndarray:
-    x = tf.convert_to_tensor(x)
-    return np.asarray(tf.cast(x, tf.float64) if x.dtype.is_floating else x)
-
-
-def _same(left: Any, right: Any) -> bool:
-    pairs = zip(tf.nest.flatten(left), tf.nest.flatten(right), strict=True)
-    return all(np.array_equal(_numpy(a), _numpy(b)) for a, b in pairs)
-
-
-def _same_form(what: str, got: Any, want: Any) -> None:
-    forms = [[(tuple(x.shape), x.dtype) for x in tf.nest.flatten(nested)] for nested in (got, want)]
-    _equal(f"shapes and dtypes of {what}", *forms)
-
-
-def _close(what: str, got: Any, want: Any, tolerance: float) -> None:
-    _same_form(what, got, want)
-    for a, b in zip(tf.nest.flatten(got), tf.nest.flatten(want), strict=True):
-        difference = np.max(np.abs(_numpy(a).astype(np.float64) - _numpy(b)), initial=0.0)
-        if not difference <= tolerance:
-            raise AssertionError(f"{what}: differs by up to {difference}, allowed {tolerance}")
-
-
-def _near(what: str, got: list[tf.Tensor], want: list[tf.Tensor], tolerance: float) -> None:
-    """Compares vectors by the length of their difference, relative to them or to a tenth of the longest."""
-    vectors, wanted = [_numpy(x) for x in got], [_numpy(x) for x in want]
-    longest = max((float(np.linalg.norm(x)) for x in wanted), default=0.0)
-    for index, (a, b) in enumerate(zip(vectors, wanted, strict=True)):
-        scale = max(float(np.linalg.norm(b)), 0.1 * longest, _TOLERANCE)
-        error = float(np.linalg.norm(a - b)) / scale
-        if not error <= tolerance:
-            raise AssertionError(f"{what}: number {index} is off by {error:.2g}, allowed {tolerance}")
-
-
-def _finite(what: str, nested: Any) -> None:
-    for x in tf.nest.flatten(nested):
-        if not np.all(np.isfinite(_numpy(x))):
-            raise AssertionError(f"{what}: not finite")
+                check_equal(f"dtype of {weight.name} under {policy}", dtype, tf.float32)
