@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional.augment import AugmentRates, augment_sequence
+from easyssl.functional.augment import augment_sequence
+from easyssl.functional.augment_draw import AugmentRates
 from easyssl.functional.random import add_random_state, advance
 from easyssl.layers.arrays import read_array
 from easyssl.layers.building import check_positive, last_dim

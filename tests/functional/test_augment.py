@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from easyssl.functional import augment_sequence
-from easyssl.functional.augment import floor_share
+from easyssl.functional.augment_operators import floor_share
 
 pytestmark = pytest.mark.both_keras
 
