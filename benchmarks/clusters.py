@@ -40,7 +40,7 @@ def main() -> None:
 def assignments(path: str, folder: str, data_root: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Returns the assignments `[users, prototypes]` of a model, and who is active `[users]`."""
     from easyssl.config import load_config
-    from easyssl.data.dataset import dataset_from_config
+    from easyssl.data.build import dataset_from_config
     from easyssl.training.pipeline import Preparation
     from easyssl.training.trained import load_trained
 

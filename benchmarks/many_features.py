@@ -165,7 +165,7 @@ def run(command: list[str]) -> tuple[float, float, str]:
 def train(path: str) -> dict[str, float]:
     """Builds the model of a config and trains one step."""
     from easyssl.config import load_config
-    from easyssl.data.dataset import dataset_from_config
+    from easyssl.data.build import dataset_from_config
     from easyssl.training.labels import Labels
     from easyssl.training.optimizers.build import update_rule_from_config
     from easyssl.training.pipeline import Preparation

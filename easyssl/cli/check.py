@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     from easyssl.backbone.render import graph, table, towers_table
     from easyssl.cli.files import check_writable, replace_text, suffix_of
     from easyssl.cli.session import load_and_plan, modes, show_warnings, warn
-    from easyssl.data.dataset import dataset_from_config
+    from easyssl.data.build import dataset_from_config
     from easyssl.errors import DataError
 
     form = suffix_of("--plot", args.plot, ("svg", "dot", "mmd")) if args.plot else None

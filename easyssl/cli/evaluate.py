@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.cli.environment import load_tensorflow
     from easyssl.cli.session import load_and_plan, show_warnings
-    from easyssl.data.dataset import dataset_from_config
+    from easyssl.data.build import dataset_from_config
 
     config, plan = load_and_plan(args)
     if args.part is not None:

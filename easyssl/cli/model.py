@@ -12,7 +12,7 @@ import numpy as np
 
 from easyssl.cli.files import replacing, suffix_of
 from easyssl.cli.row_writer import CsvWriter, ParquetWriter, RowWriter, joined
-from easyssl.data.dataset import dataset_from_config
+from easyssl.data.build import dataset_from_config
 from easyssl.data.from_config import columns_from_config, separator_from_config
 from easyssl.errors import DataError, InputError, UsageError
 from easyssl.export.exporter import export_model

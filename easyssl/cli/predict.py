@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from easyssl.cli.environment import load_tensorflow
     from easyssl.cli.files import check_writable, suffix_of
     from easyssl.cli.session import load_and_plan, show_warnings
-    from easyssl.data.dataset import dataset_from_config
+    from easyssl.data.build import dataset_from_config
 
     suffix_of("--output", args.output, ("csv", "parquet"))
     output = pathlib.Path(args.output)

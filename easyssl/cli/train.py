@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.cli.environment import load_tensorflow
     from easyssl.cli.session import load_and_plan, modes, show_warnings
-    from easyssl.data.dataset import dataset_from_config
+    from easyssl.data.build import dataset_from_config
 
     if args.precision:
         precision = "" if args.precision == "float32" else args.precision

@@ -67,7 +67,7 @@ class Evaluator:
         Raises:
             ConfigError: If the config names no evaluation files or a metric does not fit the model.
         """
-        from easyssl.data.dataset import dataset_from_config
+        from easyssl.data.build import dataset_from_config
         from easyssl.metrics import metric_columns, metrics_from_config
 
         message = config.message

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from easyssl.data.build import dataset_from_config
 from easyssl.data.cursor import Cursor
-from easyssl.data.dataset import dataset_from_config
 from easyssl.errors import InputError, TrainingError
 from easyssl.training.devices import Devices
 from easyssl.training.pipeline import Batch, Share, Whole, filled

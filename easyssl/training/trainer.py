@@ -9,7 +9,8 @@ from typing import Any, TextIO
 
 import tensorflow as tf
 
-from easyssl.data.dataset import Cursor, dataset_from_config
+from easyssl.data.build import dataset_from_config
+from easyssl.data.dataset import Cursor
 from easyssl.errors import TrainingError, nearest
 from easyssl.metrics import metric_columns, metrics_from_config
 from easyssl.training.checkpoint import CheckpointFolder

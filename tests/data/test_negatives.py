@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from easyssl.config import parse_config
-from easyssl.data.dataset import Dataset, dataset_from_config
+from easyssl.data.build import dataset_from_config
+from easyssl.data.dataset import Dataset
 from easyssl.data.hard_negatives import HARD_NEGATIVES, HardNegatives
 from easyssl.data.negatives import NegativeSampler, SampledRows, with_sampled
 from easyssl.data.readers.csv import CsvReader

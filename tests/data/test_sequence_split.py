@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from easyssl.config import parse_config
-from easyssl.data.dataset import dataset_from_config
+from easyssl.data.build import dataset_from_config
 from easyssl.data.sequence_split import SequenceSplit, next_column, split_from_config
 from easyssl.errors import ConfigError
 

@@ -117,7 +117,7 @@ def test_the_loss_falls(trained):
 
 def test_two_devices_share_the_rows_and_each_has_all_negatives(trained):
     from easyssl.config import load_config
-    from easyssl.data.dataset import dataset_from_config
+    from easyssl.data.build import dataset_from_config
     from easyssl.training.labels import Labels
     from easyssl.training.pipeline import Preparation
     from easyssl.training.placement import Placement

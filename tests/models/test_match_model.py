@@ -6,7 +6,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.config import parse_config
-from easyssl.data.dataset import dataset_from_config
+from easyssl.data.build import dataset_from_config
 from easyssl.errors import ConfigError
 from easyssl.models import MatchModel, build_model
 from easyssl.models.hard_negatives import of_rows

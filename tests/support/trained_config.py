@@ -8,7 +8,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from easyssl import registry
 from easyssl.config import parse_config
-from easyssl.data.dataset import dataset_from_config
+from easyssl.data.build import dataset_from_config
 from easyssl.data.from_config import columns_from_config
 from easyssl.export.exporter import export_model
 from easyssl.training.labels import Labels
