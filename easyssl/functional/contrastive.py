@@ -14,17 +14,13 @@ the gradient of that loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from easyssl.errors import nearest
-from easyssl.functional.masking import EXCLUDED, weighted_mean, weighted_sum
+from easyssl.functional.masking import EXCLUDED, reduced
 from easyssl.functional.replicas import first_row, gather_rows
 from easyssl.functional.similarity import comparable, similarities
-
-_REDUCTIONS: dict[str, Callable[..., tf.Tensor]] = {"mean": weighted_mean, "sum": weighted_sum}
 
 
 def one_way(
@@ -78,7 +74,7 @@ def one_way(
     labels, negatives = _negatives(size, pool, weights, ids, cross_replica)
     if weights is not None or ids is not None:
         logits = _exclude(logits, negatives | _is(labels, pool))
-    return _reduced(_cross_entropy(logits, labels), weights, reduction, cross_replica)
+    return reduced(_cross_entropy(logits, labels), weights, reduction, cross_replica=cross_replica)
 
 
 def symmetric(
@@ -170,7 +166,7 @@ def nt_xent(
     logits, labels, negatives = _both_views(left, right, similarity, temperature, weights, ids, cross_replica)
     allowed = negatives | _is(labels, tf.shape(logits)[1])
     losses = _cross_entropy(_exclude(logits, allowed), labels)
-    return _reduced(losses, _twice(weights), reduction, cross_replica)
+    return reduced(losses, _twice(weights), reduction, cross_replica=cross_replica)
 
 
 def decoupled(
@@ -215,7 +211,7 @@ def decoupled(
     positives = tf.reduce_sum(left * right, axis=-1) / temperature
     rest = tf.reduce_logsumexp(_exclude(logits, negatives), axis=1)
     losses = tf.where(tf.reduce_any(negatives, axis=1), rest - _twice(positives), 0.0)
-    return _reduced(losses, _twice(weights), reduction, cross_replica)
+    return reduced(losses, _twice(weights), reduction, cross_replica=cross_replica)
 
 
 def l2_distance(
@@ -240,27 +236,7 @@ def l2_distance(
         5.0
     """
     difference = tf.cast(left, tf.float32) - tf.cast(right, tf.float32)
-    return _reduced(tf.reduce_sum(tf.square(difference), axis=-1), weights, reduction)
-
-
-def check_reduction(reduction: str) -> None:
-    """Raises `ValueError` unless a reduction is "mean" or "sum".
-
-    Args:
-        reduction: What becomes of the losses of the rows.
-
-    Raises:
-        ValueError: With what was received.
-    """
-    if reduction not in _REDUCTIONS:
-        raise ValueError(f"unknown reduction '{reduction}'{nearest(reduction, _REDUCTIONS)}")
-
-
-def _reduced(
-    losses: tf.Tensor, weights: tf.Tensor | None, reduction: str, cross_replica: bool = False
-) -> tf.Tensor:
-    check_reduction(reduction)
-    return _REDUCTIONS[reduction](losses, weights, cross_replica=cross_replica)
+    return reduced(tf.reduce_sum(tf.square(difference), axis=-1), weights, reduction)
 
 
 def _both_views(

@@ -6,8 +6,11 @@ zeros, so that it can neither contribute nor produce NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
+from easyssl.errors import nearest
 from easyssl.functional.replicas import replica_sum
 
 # Finite and large enough that exp(x - max) is 0; -inf would give NaN in a row without a valid entry.
@@ -125,3 +128,48 @@ def weighted_sum(
     weights = tf.ones_like(values) if weights is None else tf.cast(weights, tf.float32)
     total = tf.reduce_sum(tf.where(weights == 0.0, 0.0, values) * weights)
     return replica_sum(total) if cross_replica else total
+
+
+_REDUCTIONS: dict[str, Callable[..., tf.Tensor]] = {"mean": weighted_mean, "sum": weighted_sum}
+
+
+def reduced(
+    losses: tf.Tensor,
+    weights: tf.Tensor | None = None,
+    reduction: str = "mean",
+    *,
+    cross_replica: bool = False,
+) -> tf.Tensor:
+    """Returns `weighted_mean` or `weighted_sum` of losses, by its name.
+
+    Args:
+        losses: `[batch]`, or of any shape.
+        weights: Of the same shape, or `None` for ones. Defaults to None.
+        reduction: "mean" or "sum". Defaults to "mean".
+        cross_replica: Whether the losses of all replicas count. Defaults to False.
+
+    Returns:
+        float32 scalar.
+
+    Raises:
+        ValueError: For an unknown reduction.
+
+    Example:
+        >>> float(reduced(tf.constant([1.0, 3.0]), reduction="sum"))
+        4.0
+    """
+    check_reduction(reduction)
+    return _REDUCTIONS[reduction](losses, weights, cross_replica=cross_replica)
+
+
+def check_reduction(reduction: str) -> None:
+    """Raises `ValueError` unless a reduction is "mean" or "sum".
+
+    Args:
+        reduction: What becomes of the losses of the rows.
+
+    Raises:
+        ValueError: With what was received.
+    """
+    if reduction not in _REDUCTIONS:
+        raise ValueError(f"unknown reduction '{reduction}'{nearest(reduction, _REDUCTIONS)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from easyssl.functional.masking import EXCLUDED, masked_softmax, weighted_mean
+from easyssl.functional.masking import EXCLUDED, masked_softmax, reduced
 from easyssl.functional.selection import first_argmax
 
 # The logarithm of an attention weight below this is that of this.
@@ -50,12 +50,13 @@ def re_attend(
     *,
     target: str = "retrieval",
     target_stop_gradient: bool = False,
+    reduction: str = "mean",
 ) -> tf.Tensor:
     """Cross entropy between attention and what the interest would retrieve from the sequence.
 
     The retrieval distribution is `r_k = softmax_i(z_k . x_i)` over the valid steps. With it as the target the
     loss is `-sum_i r_ki log a_ki`, with the attention as the target `-sum_i a_ki log r_ki`; averaged over
-    interests and rows with a valid step.
+    interests and rows with a valid step, or added up.
 
     Args:
         interests: `[batch, num_interests, dim]`.
@@ -64,9 +65,13 @@ def re_attend(
         valid: bool `[batch, seq_len]`.
         target: "retrieval" or "attention". Defaults to "retrieval".
         target_stop_gradient: Whether the target is constant. Defaults to False.
+        reduction: "mean" or "sum" over interests and rows. Defaults to "mean".
 
     Returns:
         float32 scalar.
+
+    Raises:
+        ValueError: For an unknown reduction.
 
     Example:
         >>> interests, attention = tf.zeros([1, 1, 2]), tf.constant([[[0.5, 0.5]]])
@@ -88,17 +93,22 @@ def re_attend(
     if target_stop_gradient:
         goal = tf.stop_gradient(goal)
     losses = -tf.reduce_sum(tf.where(mask, goal * log_prediction, 0.0), axis=-1)
-    rows = tf.reduce_any(valid, axis=1)
-    return weighted_mean(tf.reduce_mean(losses, axis=1), tf.cast(rows, tf.float32))
+    rows = tf.broadcast_to(tf.reduce_any(valid, axis=1, keepdims=True), tf.shape(losses))
+    return reduced(losses, tf.cast(rows, tf.float32), reduction)
 
 
 def reconstruction_error(
-    rebuilt: tf.Tensor, items: tf.Tensor, positives: tf.Tensor, *, over: tf.Tensor | None = None
+    rebuilt: tf.Tensor,
+    items: tf.Tensor,
+    positives: tf.Tensor,
+    *,
+    over: tf.Tensor | None = None,
+    reduction: str = "mean",
 ) -> tf.Tensor:
-    """Mean squared error of the steps that interests stand for.
+    """Squared error of the steps that interests stand for.
 
-    `sum_k sum_j [j positive of k] * |rebuilt_kj - x_j|^2`, divided by dim and the number of positives, or by
-    dim and the number of all pairs of interests and steps in `over`.
+    `sum_k sum_j [j positive of k] * |rebuilt_kj - x_j|^2`, or, as a mean, that divided by dim and the number
+    of positives, or by dim and the number of all pairs of interests and steps in `over`.
 
     Args:
         rebuilt: `[batch, num_interests, seq_len, dim]`.
@@ -106,9 +116,13 @@ def reconstruction_error(
         positives: bool `[batch, num_interests, seq_len]`.
         over: bool `[batch, seq_len]`, the steps that the mean is over with every interest; those that are no
             positives count as 0. Defaults to None, which is over the positives only.
+        reduction: "mean" or "sum". Defaults to "mean".
 
     Returns:
         float32 scalar; 0 without positives.
+
+    Raises:
+        ValueError: For an unknown reduction.
 
     Example:
         >>> positives = tf.constant([[[True, False]]])
@@ -118,9 +132,11 @@ def reconstruction_error(
     difference = tf.cast(rebuilt, tf.float32) - tf.cast(items, tf.float32)[:, None]
     # Where nothing counts the difference is 0, whatever is there.
     difference = tf.where(positives[..., None], difference, 0.0)
-    squares = tf.reduce_mean(tf.square(difference), axis=-1)
+    squares = tf.reduce_sum(tf.square(difference), axis=-1)
+    if reduction == "mean":
+        squares /= tf.cast(tf.shape(difference)[-1], tf.float32)
     counted = positives if over is None else tf.broadcast_to(over[:, None], tf.shape(squares))
-    return tf.reduce_sum(squares) / tf.maximum(tf.reduce_sum(tf.cast(counted, tf.float32)), 1.0)
+    return reduced(squares, tf.cast(counted, tf.float32), reduction)
 
 
 def read_interest(interests: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:

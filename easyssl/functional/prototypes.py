@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from easyssl.errors import nearest
-from easyssl.functional.masking import EXCLUDED, weighted_mean
+from easyssl.functional.masking import EXCLUDED, reduced, weighted_mean
 from easyssl.functional.replicas import first_row, gather_rows, replica_sum
 from easyssl.functional.selection import first_argmax
 from easyssl.functional.similarity import check_similarity, comparable
@@ -55,6 +55,7 @@ def prototype_contrast(
     weights: tf.Tensor | None = None,
     ids: tf.Tensor | None = None,
     cross_replica: bool = False,
+    reduction: str = "mean",
 ) -> tf.Tensor:
     """InfoNCE whose negatives are the other rows and the prototypes that the row is not assigned to.
 
@@ -63,7 +64,8 @@ def prototype_contrast(
     `-log(exp(s(a_u, b_u)) / (exp(s(a_u, b_u)) + sum_n exp(s(a_u, n)) + sum_{k != h_u} exp(s(a_u, mu_k))))`
 
     where n runs over views of other rows and h_u is the row's prototype. Both directions are added, and rows
-    averaged. A batch with fewer than two rows of positive weight gives exactly 0 with zero gradient.
+    averaged, or added up as well. A batch with fewer than two rows of positive weight gives exactly 0 with
+    zero gradient.
 
     Args:
         left: One view, `[batch, dim]`.
@@ -80,9 +82,10 @@ def prototype_contrast(
         ids: `[batch]`; rows of one id are no negatives of each other. Defaults to None.
         cross_replica: Whether the rows of other replicas of a distribution strategy are negatives, too.
             Defaults to False.
+        reduction: What becomes of the losses of the rows: "mean" or "sum". Defaults to "mean".
 
     Returns:
-        float32 scalar; with `cross_replica` the mean over the rows of all replicas, the same on each.
+        float32 scalar; with `cross_replica` that of the rows of all replicas, the same on each.
 
     Raises:
         ValueError: For an unknown name or a temperature that is not positive.
@@ -132,7 +135,7 @@ def prototype_contrast(
 
     losses = direction(left, 0) + direction(right, 1)
     counted = weights * at_least_two(tf.reduce_sum(tf.cast(usable, tf.float32)))
-    return weighted_mean(losses, counted, cross_replica=cross_replica)
+    return reduced(losses, counted, reduction, cross_replica=cross_replica)
 
 
 def cluster_distillation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from easyssl.functional.masking import EXCLUDED
+from easyssl.functional.masking import EXCLUDED, reduced
 from easyssl.functional.other_rows import others_logsumexp, rolled_logsumexp
 from easyssl.functional.similarity import check_similarity, comparable
 
@@ -20,6 +20,7 @@ def re_contrast(
     temperature: float = 0.02,
     num_rolled: int | None = 1,
     official: bool = False,
+    reduction: str = "mean",
 ) -> tf.Tensor:
     """InfoNCE of interests with their positives, against three kinds of negatives.
 
@@ -27,9 +28,10 @@ def re_contrast(
 
     `-log(exp(s(z_k, x_i)) / (exp(s(z_k, x_i)) + sum_n exp(s(z_k, n))))`
 
-    and the loss is the mean over all pairs (k, i); it is exactly 0 without positives. The negatives n are
-    the valid steps of the row that are no positives of k, the row's other interests, and the valid steps of
-    `num_rolled` other rows of the batch: those before the row, cyclically, as far as there are that many.
+    and the loss is the mean or the sum over all pairs (k, i); it is exactly 0 without positives. The
+    negatives n are the valid steps of the row that are no positives of k, the row's other interests, and the
+    valid steps of `num_rolled` other rows of the batch: those before the row, cyclically, as far as there are
+    that many.
 
     With `ids`, steps of another row that also occur in this one are no negatives, nor is a step whose id is
     that of a positive.
@@ -52,12 +54,13 @@ def re_contrast(
         temperature: Positive divisor of the similarities. Defaults to 0.02.
         num_rolled: How many other rows give negatives; None for all of the batch. Defaults to 1.
         official: Whether to compute what the published code does. Defaults to False.
+        reduction: "mean" or "sum" of the losses of the pairs. Defaults to "mean".
 
     Returns:
         float32 scalar. Gradients flow into interests and items, not into the choice of positives.
 
     Raises:
-        ValueError: For an unknown similarity or a temperature that is not positive.
+        ValueError: For an unknown similarity or reduction, or a temperature that is not positive.
 
     Example:
         >>> interests, items = tf.constant([[[1.0, 0.0]]]), tf.eye(2)[None]
@@ -87,7 +90,7 @@ def re_contrast(
     losses = rest - within if official else tf.nn.softplus(rest - within)
     losses = tf.where(positives, losses, 0.0)
     counted = tf.broadcast_to(valid[:, None], tf.shape(losses)) if official else positives
-    return tf.reduce_sum(losses) / tf.maximum(tf.reduce_sum(tf.cast(counted, tf.float32)), 1.0)
+    return reduced(losses, tf.cast(counted, tf.float32), reduction)
 
 
 def _others(

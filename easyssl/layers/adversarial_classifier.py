@@ -36,6 +36,8 @@ class AdversarialClassifier(keras.layers.Layer):
     A row with a negative label has weight 0. A label of `num_classes` or more is an error on the CPU, and NaN
     where TensorFlow cannot raise one. Everything is computed in float32.
 
+    S4Rec has neither bias nor schedule, as the defaults; the schedule is that of the first reference.
+
     Args:
         num_classes: Number of classes.
         loss_weight: Factor of the loss. Defaults to 1.0.

@@ -9,14 +9,8 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
-from easyssl.functional.contrastive import (
-    check_reduction,
-    decoupled,
-    l2_distance,
-    nt_xent,
-    one_way,
-    symmetric,
-)
+from easyssl.functional.contrastive import decoupled, l2_distance, nt_xent, one_way, symmetric
+from easyssl.functional.masking import check_reduction
 from easyssl.functional.prototypes import row_weights
 from easyssl.functional.similarity import check_similarity
 from easyssl.losses.collect import report_loss
@@ -41,24 +35,31 @@ _CONTRASTIVE: dict[str, Callable[..., tf.Tensor]] = {
 class AuxiliaryLoss(keras.layers.Layer):
     """Compares two views of the same rows and reports the result as a loss while training.
 
+    With rows a_i of the first input, b_i of the second, and s = similarity / temperature, the types are
+
+    - `l2_loss`: the mean over rows of `|a_i - b_i|^2`;
+    - `info_nce`: the mean over rows of `-log(exp(s(a_i, b_i)) / sum_j exp(s(a_i, b_j)))`, where each row of
+      the first input has to find its own among those of the second;
+    - `symmetric`: the mean of that in both directions;
+    - `nce_loss` (NT-Xent): the mean over all 2 * batch views v of `-log(exp(s(v, v')) / sum_w exp(s(v, w)))`,
+      where v' is the other view of v's row, and w runs over all views but v;
+    - `decoupled`: `nce_loss` without v' in the sum, which has no lower bound.
+
     The loss is reported through `easyssl.losses.report_loss` as `<layer name>_<loss_type>`, with `_loss` at
     the end if the type does not end so; outside of `collect_losses` that is Keras's `add_loss`. Everything is
     computed in float32. With a batch of one every contrastive loss is exactly 0.
 
     A row one of whose views is a vector of zeros, as encoders give for an empty sequence, has weight 0: it is
     neither in the mean nor a negative of other rows. Where no row is left the loss is exactly 0, and so are
-    its gradients.
+    its gradients. Gradients reach both inputs, also as negatives.
 
     A third input of ids tells false negatives: rows of one id, such as the same user or the same target
     item twice in a batch, are then no negatives of each other.
 
     Args:
-        loss_type: "l2_loss", the mean squared distance; "nce_loss", where each of the 2 * batch views has to
-            find the other one of its row among all others; "info_nce", where each row of the first input
-            has to find its row among those of the second; "symmetric", the mean of that in both directions;
-            or "decoupled", "nce_loss" without the positive in the denominator, which has no lower bound.
+        loss_type: "l2_loss", "nce_loss", "info_nce", "symmetric" or "decoupled".
         loss_weight: Factor of the loss. Defaults to 1.0.
-        temperature: Divisor of the similarities. Defaults to 0.1.
+        temperature: Divisor of the similarities; EasyRec's default. CL4SRec has 1.0. Defaults to 0.1.
         normalize: Whether similarities are cosines; otherwise they are dot products. Defaults to False.
         cross_replica: Whether the rows of other replicas of a distribution strategy are negatives, too.
             Defaults to False.

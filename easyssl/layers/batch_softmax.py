@@ -9,6 +9,7 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.functional.contrastive import one_way
+from easyssl.functional.masking import check_reduction
 from easyssl.functional.similarity import check_similarity
 from easyssl.layers.building import build_sublayer, check_positive, fit_together, input_shapes
 from easyssl.layers.streaming_frequency import StreamingFrequency
@@ -37,7 +38,8 @@ class BatchSoftmax(keras.layers.Layer):
 
     An item that is in the batch for another row, too, is an accidental hit: with ids as input it is no
     negative. A row of weight 0 counts for nothing, not even as a negative. Everything is computed in float32.
-    With a batch of one the loss is exactly 0.
+    With a batch of one the loss is exactly 0. Gradients reach queries and items, also as negatives, and no
+    probabilities.
 
     `tfrs.tasks.Retrieval` computes the same loss, as a sum. It is not called here: it imports under tf_keras
     only, so that Keras 3 would need this code in any case, and it knows neither streaming estimates, nor
@@ -45,7 +47,8 @@ class BatchSoftmax(keras.layers.Layer):
 
     Args:
         loss_weight: Factor of the loss. Defaults to 1.0.
-        temperature: Divisor of the similarities. Defaults to 0.07.
+        temperature: Divisor of the similarities; the second reference has 0.07 and 0.06, and no correction.
+            Defaults to 0.07.
         similarity: "cosine" or "dot". Defaults to "cosine".
         correction: "none", "given" or "streaming". Defaults to "none".
         side_inputs: What follows queries and items among the inputs, in order: some of "ids", "probabilities"
@@ -58,6 +61,8 @@ class BatchSoftmax(keras.layers.Layer):
         num_hashes: Hash functions of "streaming", each with its own buckets; with more of them rare items
             are told from popular ones of the same bucket. Defaults to 1.
         frequency_rate: Weight of the newest gap in the average of "streaming", in (0, 1]. Defaults to 0.01.
+        reduction: "mean" or "sum" of the losses of the rows. `tfrs.tasks.Retrieval`
+            has the sum. Defaults to "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
@@ -88,6 +93,7 @@ class BatchSoftmax(keras.layers.Layer):
         num_buckets: int = 1048576,
         num_hashes: int = 1,
         frequency_rate: float = 0.01,
+        reduction: Literal["mean", "sum"] = "mean",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # ids, weights and probabilities keep their precision
@@ -102,6 +108,7 @@ class BatchSoftmax(keras.layers.Layer):
         self.num_buckets = num_buckets
         self.num_hashes = num_hashes
         self.frequency_rate = frequency_rate
+        self.reduction = reduction
         self.supports_masking = True
         self._check()
         self.frequency = (
@@ -112,6 +119,7 @@ class BatchSoftmax(keras.layers.Layer):
 
     def _check(self) -> None:
         check_similarity(self.similarity, self.temperature)
+        check_reduction(self.reduction)
         check_positive("BatchSoftmax", num_buckets=self.num_buckets, num_hashes=self.num_hashes)
         if not 0 < self.frequency_rate <= 1:
             raise ValueError(
@@ -169,6 +177,7 @@ class BatchSoftmax(keras.layers.Layer):
             ids=sides.get("ids") if self.mask_accidental_hits else None,
             log_probabilities=self._log_probabilities(sides, training),
             cross_replica=self.cross_replica,
+            reduction=self.reduction,
         )
         if training:
             report_loss(self, f"{self.name}_batch_softmax_loss", loss, self.loss_weight)
@@ -200,4 +209,5 @@ class BatchSoftmax(keras.layers.Layer):
             "num_buckets": self.num_buckets,
             "num_hashes": self.num_hashes,
             "frequency_rate": self.frequency_rate,
+            "reduction": self.reduction,
         }

@@ -30,7 +30,7 @@ class BERT4RecEncoder(SequenceTransformer):
 
     Steps behind a row's length are never attended to, and results do not depend on the amount of padding. Of
     a sequence that, with its [mask], has more than `max_position_embeddings` steps, the last ones are kept. A
-    row of length 0 gives zeros.
+    row of length 0 gives zeros. Gradients reach all valid steps that are kept, and [mask].
 
     Args:
         hidden_size: Width of the encoder, a multiple of the number of heads. Steps of another width are

@@ -32,7 +32,8 @@ class CaserEncoder(keras.layers.Layer):
     Gradients reach all steps that are kept.
 
     The horizontal filters have `num_horizontal_filters * dim * max_seq_len^2 / 2` weights, and their cost
-    grows with the third power of `max_seq_len`: 5 to 20 steps are what the method is made for.
+    grows with the third power of `max_seq_len`: 5 to 20 steps are what the method is made for. The numbers of
+    filters and the dropout are RecBole's.
 
     Args:
         max_seq_len: How many of the last steps of a sequence are encoded.

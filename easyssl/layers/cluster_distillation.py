@@ -26,7 +26,11 @@ class ClusterDistillation(keras.layers.Layer):
 
     A row's prototype is where its assignment is largest, the first one of several; no gradient flows through
     that choice. The prototypes learn nothing from their students unless `teacher_gradient`. A row counts if
-    its length is positive and none of its views is zero. Everything is computed in float32.
+    its length is positive and none of its views is zero; without such a row the loss is exactly 0. Everything
+    is computed in float32.
+
+    The paper names 0.1 and 1 as temperatures, and leaves open whether vectors are normalised and whether the
+    teacher moves: the defaults are choices of this layer.
 
     Args:
         loss_weight: Factor of the loss. Defaults to 1.0.

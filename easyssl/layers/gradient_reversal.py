@@ -35,7 +35,7 @@ class GradientReversal(keras.layers.Layer):
         factor: Factor of the reversed gradient, 0 or more. If the loss behind the layer has a weight, the
             gradient has both factors: to weigh once, leave this at 1. Defaults to 1.0.
         schedule: "constant" or "dann". Defaults to "constant".
-        gamma: How steep the rise of "dann" is. Defaults to 10.0.
+        gamma: How steep the rise of "dann" is; the reference's value. Defaults to 10.0.
         num_steps: Calls in training over which "dann" rises. Defaults to None.
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 

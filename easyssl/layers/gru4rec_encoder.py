@@ -24,7 +24,8 @@ class GRU4RecEncoder(keras.layers.Layer):
     behind the product, which is the form that fast GPU kernels compute.
 
     Each state depends on its own and earlier steps only, so padding behind a row's length changes nothing; it
-    may hold anything. Gradients reach all valid steps before the state that is read.
+    may hold anything. Gradients reach all valid steps up to the one whose state is read. Width, number of
+    layers and dropout are RecBole's.
 
     Args:
         hidden_size: Width of the states. Defaults to 128.

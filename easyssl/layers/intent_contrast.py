@@ -9,6 +9,7 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.functional.contrastive import nt_xent
+from easyssl.functional.masking import check_reduction
 from easyssl.functional.prototypes import row_weights
 from easyssl.functional.selection import first_argmax
 from easyssl.functional.similarity import check_similarity
@@ -40,10 +41,11 @@ class IntentContrast(keras.layers.Layer):
             Defaults to "none".
         cross_replica: Whether the rows of other replicas of a distribution strategy are negatives, too.
             Defaults to False.
+        reduction: "mean" or "sum" of the losses of the rows. Defaults to "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
-        ValueError: For an unknown name or a temperature that is not positive.
+        ValueError: For an unknown name or reduction, or a temperature that is not positive.
 
     Example:
         >>> layer = IntentContrast()
@@ -62,6 +64,7 @@ class IntentContrast(keras.layers.Layer):
         similarity: Literal["cosine", "dot"] = "dot",
         false_negative_mask: Literal["none", "clusters"] = "none",
         cross_replica: bool = False,
+        reduction: Literal["mean", "sum"] = "mean",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # the inputs arrive in the precision they were computed in
@@ -71,8 +74,10 @@ class IntentContrast(keras.layers.Layer):
         self.similarity = similarity
         self.false_negative_mask = false_negative_mask
         self.cross_replica = cross_replica
+        self.reduction = reduction
         self.supports_masking = True
         check_similarity(similarity, temperature)
+        check_reduction(reduction)
         if false_negative_mask not in _FALSE_NEGATIVE_MASKS:
             raise ValueError(
                 f"IntentContrast: unknown false_negative_mask '{false_negative_mask}'"
@@ -120,6 +125,7 @@ class IntentContrast(keras.layers.Layer):
                 weights=weights,
                 ids=clusters if self.false_negative_mask == "clusters" else None,
                 cross_replica=self.cross_replica,
+                reduction=self.reduction,
             )
             for view in (left, right)
         ]
@@ -134,5 +140,12 @@ class IntentContrast(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        names = ("loss_weight", "temperature", "similarity", "false_negative_mask", "cross_replica")
+        names = (
+            "loss_weight",
+            "temperature",
+            "similarity",
+            "false_negative_mask",
+            "cross_replica",
+            "reduction",
+        )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -17,7 +17,8 @@ class MeanPooling(keras.layers.Layer):
     """Sums a sequence up in the mean of its valid steps, `sum_{t < n} x_t / max(n, 1)`.
 
     The order of the steps does not matter, and nothing is trained: the encoder to beat. Padding may hold
-    anything; a row of length 0 gives zeros. The mean is computed in float32 under every policy.
+    anything; a row of length 0 gives zeros. The mean is computed in float32 under every policy. Gradients
+    reach all valid steps alike.
 
     Args:
         **kwargs: Keras layer arguments such as `name` and `dtype`.

@@ -22,14 +22,16 @@ class MultiInterestAttention(keras.layers.Layer):
     With steps x_i, the attention of interest k is `a_k = softmax_i(w_k . tanh(W1 x_i))` over the valid steps,
     and the interest is `z_k = sum_i a_ki W2 x_i`. Without positions the order of the steps does not matter.
     With them the attention sees `x_i + p_i`, the sum still x_i. A row of length 0 gets interests and
-    attention of zeros. The softmax runs in float32 under every policy, and the attention is handed out so.
+    attention of zeros; padding may hold anything. The softmax runs in float32 under every policy, and the
+    attention is handed out so. Gradients reach all valid steps, through attention and sum.
 
     ComiRec-SA is `value_projection=False` with `max_position_embeddings`; Re4 is the default, and its
     published code also has `output_head="tanh_fc"`.
 
     Args:
         num_interests: Number of interests.
-        hidden_size: Width inside of the attention. Defaults to None, which is 4 * dim.
+        hidden_size: Width inside of the attention. Defaults to None, which is 4 * dim, as in both papers'
+            code.
         value_projection: Whether steps are multiplied by W2 before they are summed. Defaults to True.
         max_position_embeddings: Number of position vectors, at least the longest sequence; None for no
             positions. Defaults to None.

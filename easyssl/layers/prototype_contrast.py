@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
+from easyssl.functional.masking import check_reduction
 from easyssl.functional.prototypes import check_contrast, prototype_contrast, row_weights
 from easyssl.functional.selection import first_argmax
 from easyssl.layers.building import fit_together, input_shapes
@@ -22,13 +23,21 @@ class PrototypeContrast(keras.layers.Layer):
     """Compares two views of the same rows, with rows and prototypes as negatives.
 
     Each view has to find the other one of its row among the views of the other rows and the prototypes that
-    the row is not assigned to; the formula is in `easyssl.functional.prototypes.prototype_contrast`. Both
-    directions are added and rows averaged. While training it is reported as `<layer name>_contrast_loss`.
+    the row is not assigned to. With s = similarity / temperature, the loss of view a of row u, whose other
+    view is b, is
 
-    A row's prototype is where its assignment is largest, the first one of several; no gradient flows through
-    that choice. Gradients reach both views, also as negatives of other rows, and the prototypes. A row counts
-    if its length is positive and neither view is zero; with fewer than two such rows the loss is exactly 0.
-    Everything is computed in float32.
+    `-log(exp(s(a_u, b_u)) / (exp(s(a_u, b_u)) + sum_n exp(s(a_u, n)) + sum_{k != h} exp(s(a_u, mu_k))))`
+
+    where n runs over the views of other rows, mu_k over the prototypes, and h is where the row's assignment
+    is largest, the first one of several. Both directions are added and rows averaged. While training it is
+    reported as `<layer name>_contrast_loss`.
+
+    Gradients reach both views, also as negatives of other rows, and the prototypes; none flows through the
+    choice of h. A row counts if its length is positive and neither view is zero; with fewer than two such
+    rows the loss is exactly 0. Everything is computed in float32.
+
+    The paper names 0.1 and 1 as temperatures, and leaves open whether n runs over both views, whether
+    similarities are cosines and whether the prototypes move: the defaults are choices of this layer.
 
     Args:
         loss_weight: Factor of the loss. Defaults to 1.0.
@@ -43,10 +52,11 @@ class PrototypeContrast(keras.layers.Layer):
         prototype_gradient: Whether the loss moves prototypes. Defaults to True.
         cross_replica: Whether the rows of other replicas of a distribution strategy are negatives, too.
             Defaults to False.
+        reduction: "mean" or "sum" of the losses of the rows. Defaults to "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
-        ValueError: For an unknown name or a temperature that is not positive.
+        ValueError: For an unknown name or reduction, or a temperature that is not positive.
 
     Example:
         >>> layer = PrototypeContrast(temperature=1.0)
@@ -69,6 +79,7 @@ class PrototypeContrast(keras.layers.Layer):
         false_negative_mask: Literal["none", "ids"] = "none",
         prototype_gradient: bool = True,
         cross_replica: bool = False,
+        reduction: Literal["mean", "sum"] = "mean",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # the inputs arrive in the precision they were computed in
@@ -81,8 +92,10 @@ class PrototypeContrast(keras.layers.Layer):
         self.false_negative_mask = false_negative_mask
         self.prototype_gradient = prototype_gradient
         self.cross_replica = cross_replica
+        self.reduction = reduction
         self.supports_masking = True
         check_contrast(similarity, temperature, denominator, negatives)
+        check_reduction(reduction)
         if false_negative_mask not in _FALSE_NEGATIVE_MASKS:
             raise ValueError(
                 f"PrototypeContrast: unknown false_negative_mask '{false_negative_mask}'"
@@ -113,9 +126,9 @@ class PrototypeContrast(keras.layers.Layer):
         """Computes the loss, and reports it if `training`.
 
         Args:
-            inputs: Two views `[batch, dim]`; assignments `[batch, num_prototypes]` and prototypes
-                `[num_prototypes, dim]`, as `SinkhornClustering` gives them; optionally lengths `[batch]`;
-                with `false_negative_mask="ids"`, ids `[batch]` or `[batch, 1]`.
+            inputs: Two views `[batch, dim]`; assignments `[batch, num_prototypes]`, or the balanced targets
+                in their stead, and prototypes `[num_prototypes, dim]`, as `SinkhornClustering` gives them;
+                optionally lengths `[batch]`; with `false_negative_mask="ids"`, ids `[batch]` or `[batch, 1]`.
             training: Whether to report. Defaults to None, which is False.
 
         Returns:
@@ -135,6 +148,7 @@ class PrototypeContrast(keras.layers.Layer):
             weights=row_weights([left, right], *rest),
             ids=ids,
             cross_replica=self.cross_replica,
+            reduction=self.reduction,
         )
         if training:
             report_loss(self, f"{self.name}_contrast_loss", loss, self.loss_weight)
@@ -155,5 +169,6 @@ class PrototypeContrast(keras.layers.Layer):
             "false_negative_mask",
             "prototype_gradient",
             "cross_replica",
+            "reduction",
         )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
+from easyssl.functional.masking import check_reduction
 from easyssl.functional.multi_interest import re_attend
 from easyssl.layers.interest_inputs import check_interest_inputs, interest_inputs
 from easyssl.losses.collect import report_loss
@@ -22,8 +23,8 @@ class ReAttend(keras.layers.Layer):
 
     The retrieval distribution of interest z_k is `r_k = softmax_i(z_k . x_i)` over the valid steps x_i, by
     the dot product that ranks items. The loss is its cross entropy with the attention,
-    `-sum_i r_ki log a_ki`, averaged over interests and rows with a valid step. While training it is reported
-    as `<layer name>_attend_loss`. It is computed in float32.
+    `-sum_i r_ki log a_ki`, averaged over interests and rows with a valid step, and exactly 0 without such a
+    row. While training it is reported as `<layer name>_attend_loss`. It is computed in float32.
 
     Gradients reach interests, items and attention, unless the target is stopped.
 
@@ -32,10 +33,12 @@ class ReAttend(keras.layers.Layer):
         target: "retrieval", as above, or "attention" for `-sum_i a_ki log r_ki`. Defaults to "retrieval".
         target_stop_gradient: Whether the target is constant; the published code lets it move, training is
             steadier if it does not. Defaults to False.
+        reduction: "mean" over interests and rows, or their "sum", which is what the paper writes. Defaults to
+            "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
-        ValueError: For an unknown target.
+        ValueError: For an unknown target or reduction.
 
     Example:
         >>> interests, attention = tf.zeros([1, 1, 2]), tf.constant([[[0.5, 0.5]]])
@@ -52,6 +55,7 @@ class ReAttend(keras.layers.Layer):
         loss_weight: float = 1.0,
         target: Literal["retrieval", "attention"] = "retrieval",
         target_stop_gradient: bool = False,
+        reduction: Literal["mean", "sum"] = "mean",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # the logarithm needs the attention in float32
@@ -59,7 +63,9 @@ class ReAttend(keras.layers.Layer):
         self.loss_weight = loss_weight
         self.target = target
         self.target_stop_gradient = target_stop_gradient
+        self.reduction = reduction
         self.supports_masking = True
+        check_reduction(reduction)
         if target not in _TARGETS:
             raise ValueError(f"ReAttend: unknown target '{target}'{nearest(target, _TARGETS)}")
 
@@ -88,6 +94,7 @@ class ReAttend(keras.layers.Layer):
             given.valid,
             target=self.target,
             target_stop_gradient=self.target_stop_gradient,
+            reduction=self.reduction,
         )
         if training:
             report_loss(self, f"{self.name}_attend_loss", loss, self.loss_weight)
@@ -99,5 +106,5 @@ class ReAttend(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        names = ("loss_weight", "target", "target_stop_gradient")
+        names = ("loss_weight", "target", "target_stop_gradient", "reduction")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

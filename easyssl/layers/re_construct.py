@@ -7,7 +7,7 @@ from typing import Any, Literal
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional.masking import masked_softmax
+from easyssl.functional.masking import check_reduction, masked_softmax
 from easyssl.functional.multi_interest import reconstruction_error
 from easyssl.layers.building import build_sublayer, check_longest, check_positive, last_dim
 from easyssl.layers.interest_inputs import (
@@ -29,7 +29,8 @@ class ReConstruct(keras.layers.Layer):
     The loss is the mean of `|y_kj - x_j|^2 / dim` over all pairs where step j is a positive of interest k,
     that is, has more attention than a threshold; that choice has no gradient. While training it is reported
     as `<layer name>_construct_loss`. Softmax and loss are computed in float32. Without positives it is
-    exactly 0.
+    exactly 0. Gradients reach the weights, the interests and, unless they are stopped, the steps; none the
+    attention.
 
     Args:
         max_seq_len: Length of the longest sequence; the weights depend on it.
@@ -42,10 +43,14 @@ class ReConstruct(keras.layers.Layer):
             steps, where those that are no positives count as 0; unlike there, padding does not count.
             Defaults to "standard".
         kernel_regularizer: Keras regularizer of the kernels. Defaults to None.
+        use_bias: Whether z_k is unfolded with the bias b, which the published code has and the paper has not.
+            Defaults to True.
+        reduction: "mean", as above, or "sum" of `|y_kj - x_j|^2`, which is what the paper writes. Defaults to
+            "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
-        ValueError: For a number out of range or an unknown preset.
+        ValueError: For a number out of range, or an unknown preset or reduction.
 
     Example:
         >>> layer = ReConstruct(max_seq_len=5)
@@ -67,6 +72,8 @@ class ReConstruct(keras.layers.Layer):
         target_stop_gradient: bool = False,
         preset: Literal["standard", "official"] = "standard",
         kernel_regularizer: Any = None,
+        use_bias: bool = True,
+        reduction: Literal["mean", "sum"] = "mean",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # attention is compared with 1 / length in float32
@@ -78,15 +85,18 @@ class ReConstruct(keras.layers.Layer):
         self.target_stop_gradient = target_stop_gradient
         self.preset = preset
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.use_bias = use_bias
+        self.reduction = reduction
         self.supports_masking = True
         check_positive("ReConstruct", max_seq_len=max_seq_len)
         if bottleneck_dim is not None:
             check_positive("ReConstruct", bottleneck_dim=bottleneck_dim)
         check_threshold("ReConstruct", threshold)
         check_preset("ReConstruct", preset)
+        check_reduction(reduction)
 
     def build(self, input_shape: Any) -> None:
-        """Creates W4, b, W3, W5 and the queries w."""
+        """Creates W4, b if there is one, W3, W5 and the queries w."""
         interests, _, items, _ = check_interest_inputs(self, input_shape)
         dim = last_dim(interests, self)
         if items[1] is not None and items[1] > self.max_seq_len:
@@ -96,7 +106,7 @@ class ReConstruct(keras.layers.Layer):
             )
         width = self.bottleneck_dim or dim
         unfolded = (*interests[:2], self.max_seq_len, width)
-        self.unfold_dense = self._dense(self.max_seq_len * width, "unfold", interests, use_bias=True)
+        self.unfold_dense = self._dense(self.max_seq_len * width, "unfold", interests, self.use_bias)
         self.hidden_dense = self._dense(width, "hidden", unfolded, activation="tanh")
         self.value_dense = self._dense(dim, "value", unfolded)
         self.queries = self.add_weight(
@@ -136,6 +146,7 @@ class ReConstruct(keras.layers.Layer):
             tf.stop_gradient(given.items) if self.target_stop_gradient else given.items,
             given.positives(self.threshold),
             over=given.valid if self.preset == "official" else None,
+            reduction=self.reduction,
         )
         if training:
             report_loss(self, f"{self.name}_construct_loss", loss, self.loss_weight)
@@ -179,6 +190,8 @@ class ReConstruct(keras.layers.Layer):
             "threshold",
             "target_stop_gradient",
             "preset",
+            "use_bias",
+            "reduction",
         )
         return {
             **super().get_config(),

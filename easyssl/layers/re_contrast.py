@@ -7,6 +7,7 @@ from typing import Any, Literal
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.functional.masking import check_reduction
 from easyssl.functional.re_contrast import re_contrast
 from easyssl.functional.similarity import check_similarity
 from easyssl.layers.building import check_not_negative
@@ -24,10 +25,18 @@ from easyssl.registry import register
 class ReContrast(keras.layers.Layer):
     """Draws interests to the steps they stand for, away from others.
 
-    The positives of an interest are the steps with more attention than a threshold; that choice has no
-    gradient. Negatives are the row's other steps, its other interests, and the steps of other rows. The
-    formula is in `easyssl.functional.re_contrast`. While training it is reported as
-    `<layer name>_contrast_loss`. It is computed in float32, and exactly 0 where no interest has a positive.
+    The positives of an interest z_k are the steps x_i with more attention than a threshold. With
+    s = similarity / temperature, the loss is the mean over all pairs of an interest and a positive of
+
+    `-log(exp(s(z_k, x_i)) / (exp(s(z_k, x_i)) + sum_n exp(s(z_k, n))))`
+
+    where the negatives n are the row's other steps that are no positives of k, its other interests, and the
+    steps of other rows. Steps behind a row's length are neither. While training it is reported as
+    `<layer name>_contrast_loss`. It is computed in float32, and exactly 0 where no interest has a positive,
+    as in rows of one step.
+
+    Gradients reach interests and steps, none the attention: the choice of positives has no gradient. The
+    defaults of temperature, threshold and `num_rolled` are those of the published code.
 
     Args:
         loss_weight: Factor of the loss. Defaults to 1.0.
@@ -39,10 +48,11 @@ class ReContrast(keras.layers.Layer):
         preset: "standard", or "official" for what the published code computes: other positives of the
             interest are in the denominator, too, and the mean is over all pairs of interests and steps;
             unlike there, padding does not count. Defaults to "standard".
+        reduction: "mean" over the pairs, or their "sum", which is what the paper writes. Defaults to "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
-        ValueError: For a number out of range or an unknown name.
+        ValueError: For a number out of range, or an unknown name or reduction.
 
     Example:
         >>> interests, attention = tf.constant([[[1.0, 0.0]]]), tf.constant([[[0.8, 0.2]]])
@@ -63,6 +73,7 @@ class ReContrast(keras.layers.Layer):
         similarity: Literal["cosine", "dot"] = "cosine",
         num_rolled: int | None = 1,
         preset: Literal["standard", "official"] = "standard",
+        reduction: Literal["mean", "sum"] = "mean",
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("autocast", False)  # attention is compared with 1 / length in float32
@@ -73,12 +84,14 @@ class ReContrast(keras.layers.Layer):
         self.similarity = similarity
         self.num_rolled = num_rolled
         self.preset = preset
+        self.reduction = reduction
         self.supports_masking = True
         check_similarity(similarity, temperature)
         check_threshold("ReContrast", threshold)
         if num_rolled is not None:
             check_not_negative("ReContrast", num_rolled=num_rolled)
         check_preset("ReContrast", preset)
+        check_reduction(reduction)
 
     def build(self, input_shape: Any) -> None:
         """Checks the shapes; there are no weights."""
@@ -109,6 +122,7 @@ class ReContrast(keras.layers.Layer):
             temperature=self.temperature,
             num_rolled=self.num_rolled,
             official=self.preset == "official",
+            reduction=self.reduction,
         )
         if training:
             report_loss(self, f"{self.name}_contrast_loss", loss, self.loss_weight)
@@ -120,5 +134,13 @@ class ReContrast(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        names = ("loss_weight", "temperature", "threshold", "similarity", "num_rolled", "preset")
+        names = (
+            "loss_weight",
+            "temperature",
+            "threshold",
+            "similarity",
+            "num_rolled",
+            "preset",
+            "reduction",
+        )
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

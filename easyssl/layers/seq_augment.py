@@ -62,6 +62,10 @@ class SeqAugment(keras.layers.Layer):
     The mask vector is created in the variable dtype, float32 under mixed precision. Gradients reach the steps
     that are kept, wherever they go, and the mask vector.
 
+    The default rates of mask, crop and reorder are EasyRec's. CL4SRec tunes each from 0.1 to 0.9 and has one
+    operator for both views; S4Rec has `crop_remove_rate=0.8` and `reorder_rate=0.2`, UniSRec
+    `item_drop_rate=0.2` and `word_drop_rate=0.2`.
+
     Args:
         mask_rate: Share of the steps that a mask replaces. Defaults to 0.6.
         crop_rate: Share of the steps that a crop keeps. Defaults to 0.2.

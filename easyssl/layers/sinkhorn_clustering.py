@@ -23,9 +23,11 @@ class SinkhornClustering(keras.layers.Layer):
 
     With s = similarity of a row and a prototype, the assignments are `p = softmax(s / temperature)`, and the
     targets q solve the balanced assignment of the batch: every row sums to 1, and every prototype receives an
-    equal share of the batch (`easyssl.functional.sinkhorn`). While training, the layer reports the cross
-    entropy `-mean_u sum_k q_uk log p_uk` as `<layer name>_cluster_loss`, and the entropy of how often each
-    prototype is a row's best one as the metric `<layer name>_usage_entropy`; log(num_prototypes) is even use.
+    equal share of the batch. They are `q_uk = m_u exp(s_uk / epsilon) v_k`, whose factors Sinkhorn-Knopp
+    iterations fit: v so that columns sum to batch / num_prototypes, then m so that rows sum to 1. While
+    training, the layer reports the cross entropy `-mean_u sum_k q_uk log p_uk` as
+    `<layer name>_cluster_loss`, and the entropy of how often each prototype is a row's best one as the metric
+    `<layer name>_usage_entropy`; log(num_prototypes) is even use.
 
     The gradient flows through p into prototypes and rows, never through q. A row counts if its length is
     positive and its vector is not zero; with fewer than two such rows on all replicas the loss is exactly 0.
@@ -35,6 +37,9 @@ class SinkhornClustering(keras.layers.Layer):
     A batch smaller than the number of prototypes cannot show what an even share is. A queue helps: it holds
     the rows of recent training batches, without gradient, and is saved with the weights. They take part in
     the balancing whenever fewer rows than prototypes count in the batch.
+
+    Cosines, temperature, epsilon and the number of iterations are those of SwAV. S4Rec names 0.1 and 1 as
+    temperatures and leaves the others open.
 
     Args:
         num_prototypes: Number of prototypes.

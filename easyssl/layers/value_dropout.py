@@ -34,7 +34,7 @@ class ValueDropout(keras.layers.Layer):
     Gradients reach the values that stay and the default embedding.
 
     Args:
-        rate: Probability that a value is dropped, in [0, 1).
+        rate: Probability that a value is dropped, in [0, 1); 0.3 was best in the paper.
         when_empty: `"default"`, `"keep_one"` or `"nothing"`. Defaults to "default".
         pad_id: What dropped ids become. Defaults to -1.
         default_id: Id that `"default"` puts into a bag of ids. Defaults to None.

@@ -70,6 +70,15 @@ def test_value_and_name(preset, longest, width, threshold):
     np.testing.assert_allclose([output, term.weighted], [0.25 * term.value] * 2, rtol=1e-6)
 
 
+def test_the_formula_without_a_bias():
+    layer = ReConstruct(4, use_bias=False)
+    loss = layer(INPUTS)
+    assert layer.unfold_dense.bias is None and not layer.get_config()["use_bias"]
+    variables = [layer.hidden_dense.kernel, layer.value_dense.kernel, layer.queries]
+    weights = [layer.unfold_dense.kernel.numpy(), 0.0, *(variable.numpy() for variable in variables)]
+    np.testing.assert_allclose(loss, reference(Z, X, weights, 4), rtol=1e-4)
+
+
 @pytest.mark.parametrize("stopped", [True, False])
 def test_gradients_equal_finite_differences(stopped):
     layer = ReConstruct(4, target_stop_gradient=stopped)
