@@ -8,16 +8,13 @@ import re
 
 import numpy as np
 
-from easyssl.data.prepare.files import Prepared, make_folder, write_about, write_lines
+from easyssl.data.prepare.files import Prepared, make_folder
 from easyssl.data.prepare.movielens_files import Ratings, read_movies, read_ratings
 from easyssl.data.prepare.sequences import (
-    ITEM_COLUMNS,
     LIST_SEPARATOR,
-    SEQUENCE_COLUMNS,
     ItemTable,
     count_items,
-    item_lines,
-    sequence_lines,
+    write_sequences,
 )
 from easyssl.errors import DataError
 
@@ -71,32 +68,9 @@ def prepare_ml1m_sequences(
     unknown = sorted(popularity.keys() - movies.keys())
     if unknown:
         raise DataError(f"movies.dat: has no line for id {unknown[0]}, which was rated")
-    columns = [*ITEM_COLUMNS, *MOVIE_COLUMNS]
-    made = make_folder(out)
     table = ItemTable("movies.dat", MOVIE_COLUMNS, movies)
-    lines = {
-        "sequences.tsv.gz": sequence_lines(sequences),
-        "items.tsv.gz": item_lines(popularity, columns, [table]),
-    }
-    written = {name: write_lines(made / name, text) - 1 for name, text in lines.items()}
-    counts = [len(own) for _, own in sequences]
-    facts = {
-        "users": len(sequences),
-        "items": len(popularity),
-        "interactions": sum(counts),
-        "largest_item_id": max(popularity),
-        "shortest_sequence": min(counts),
-        "mean_sequence": round(sum(counts) / len(counts), 4),
-        "longest_sequence": max(counts),
-        "held_out": held_out,
-        "min_ratings": min_ratings,
-        "items_unseen_in_training": sum(count == 0 for count in popularity.values()),
-        "sequence_columns": list(SEQUENCE_COLUMNS),
-        "item_columns": columns,
-    }
-    prepared = Prepared(made, written, facts)
-    write_about(prepared)
-    return prepared
+    facts = {"held_out": held_out, "min_ratings": min_ratings}
+    return write_sequences(make_folder(out), sequences, popularity, [table], facts)
 
 
 def title_words(title: str) -> list[str]:

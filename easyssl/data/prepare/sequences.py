@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,30 +70,9 @@ def prepare_sequences(
     if twice:
         raise DataError(f"sequences: there are two columns '{twice[0]}' about items")
 
-    folder, ending = make_folder(out), ".tsv.gz" if compress else ".tsv"
-    lines = {
-        f"sequences{ending}": sequence_lines(sequences),
-        f"items{ending}": item_lines(popularity, columns, tables),
-    }
-    written = {name: write_lines(folder / name, text) - 1 for name, text in lines.items()}
-    counts = [len(own) for _, own in sequences]
-    facts = {
-        "users": len(sequences),
-        "items": len(popularity),
-        "interactions": sum(counts),
-        "largest_item_id": max(popularity),
-        "shortest_sequence": min(counts),
-        "mean_sequence": round(sum(counts) / len(counts), 4),
-        "longest_sequence": max(counts),
-        "held_out": held_out,
-        "items_unseen_in_training": sum(count == 0 for count in popularity.values()),
-        **{f"items_not_in_{table.name}": len(popularity.keys() - table.rows.keys()) for table in tables},
-        "sequence_columns": list(SEQUENCE_COLUMNS),
-        "item_columns": columns,
-    }
-    prepared = Prepared(folder, written, facts)
-    write_about(prepared)
-    return prepared
+    unknown = {f"items_not_in_{table.name}": len(popularity.keys() - table.rows.keys()) for table in tables}
+    facts = {"held_out": held_out, **unknown}
+    return write_sequences(make_folder(out), sequences, popularity, tables, facts, compress=compress)
 
 
 @dataclass(frozen=True)
@@ -109,6 +88,54 @@ class ItemTable:
     name: str
     columns: tuple[str, ...]
     rows: dict[int, tuple[str, ...]]
+
+
+def write_sequences(
+    folder: pathlib.Path,
+    sequences: Sequence[tuple[str, list[str]]],
+    popularity: dict[int, int],
+    tables: Sequence[ItemTable],
+    facts: Mapping[str, Any],
+    *,
+    compress: bool = True,
+) -> Prepared:
+    """Writes users with their items, the items, and what is known about both.
+
+    Args:
+        folder: Where to.
+        sequences: Users with their items in the order of time.
+        popularity: How often each item is in the training part.
+        tables: What files say about items.
+        facts: What else is known.
+        compress: Whether the files are gzip. Defaults to True.
+
+    Returns:
+        What was written.
+    """
+    ending = ".tsv.gz" if compress else ".tsv"
+    columns = [*ITEM_COLUMNS, *(name for table in tables for name in table.columns)]
+    lines = {
+        f"sequences{ending}": sequence_lines(sequences),
+        f"items{ending}": item_lines(popularity, columns, tables),
+    }
+    written = {name: write_lines(folder / name, text) - 1 for name, text in lines.items()}
+    counts = [len(own) for _, own in sequences]
+    told = {
+        "users": len(sequences),
+        "items": len(popularity),
+        "interactions": sum(counts),
+        "largest_item_id": max(popularity),
+        "shortest_sequence": min(counts),
+        "mean_sequence": round(sum(counts) / len(counts), 4),
+        "longest_sequence": max(counts),
+        **facts,
+        "items_unseen_in_training": sum(count == 0 for count in popularity.values()),
+        "sequence_columns": list(SEQUENCE_COLUMNS),
+        "item_columns": columns,
+    }
+    prepared = Prepared(folder, written, told)
+    write_about(prepared)
+    return prepared
 
 
 def sequence_lines(sequences: Sequence[tuple[str, list[str]]]) -> Iterator[str]:
