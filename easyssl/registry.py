@@ -7,14 +7,19 @@ nowhere else: a config can never import a module or reach an attribute.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from types import FunctionType
+from typing import Any, TypeVar
 
 from easyssl.errors import nearest
 
 T = TypeVar("T", bound=type)
 
 _layers: dict[str, type] = {}
+
+PLUGIN_MODULE = "easyssl_plugin_"
+"""A plugin is the module of this name, followed by that of its file."""
 
 # Keras layers that a config may name. The list is closed on purpose: layers that run code, read files or
 # change the shape of the batch axis (Lambda, TFSMLayer, StringLookup, ...) have no place in a config.
@@ -130,6 +135,22 @@ def names() -> list[str]:
 def registered() -> dict[str, type]:
     """Returns a copy of what `register` has seen so far."""
     return dict(_layers)
+
+
+def plugin_function(plugin: str, name: str) -> Callable[..., Any] | None:
+    """Returns a function that a file of `--plugin` defines.
+
+    Args:
+        plugin: Name of the file, without folder and ending.
+        name: Name of the function.
+
+    Returns:
+        None if there is no such file or function; what a file imports is none of its functions.
+    """
+    module = sys.modules.get(PLUGIN_MODULE + plugin)
+    function = getattr(module, name, None)
+    own = isinstance(function, FunctionType) and function.__module__ == PLUGIN_MODULE + plugin
+    return function if own else None
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     from easyssl.cli.session import load, plan_config
     from easyssl.config.effects import Acting, walk
-    from easyssl.data.from_config import bad_rows_from_config, columns_from_config
+    from easyssl.data.from_config import bad_rows_from_config, columns_from_config, make_reader
 
     config = load(args)
     acting: list[Acting] = []
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         raise config.error(first.path, f"not supported: {first.reason}{others}")
     known = set(config.warnings)  # those are of the fields without effect, told above
     plan = plan_config(config)
-    columns_from_config(config)
+    make_reader(config, columns_from_config(config))
     bad_rows_from_config(config)
     for warning in dict.fromkeys([*config.warnings, *plan.warnings]):
         if warning not in known:

@@ -1,4 +1,7 @@
-"""Imports the Python files that `--plugin` names, so that their registered layers can be used in a config."""
+"""Imports the Python files that `--plugin` names.
+
+Their registered layers, and their functions of labels, can then be used in a config.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import traceback
 from collections.abc import Iterable
 
 from easyssl.errors import InputError, UsageError
+from easyssl.registry import PLUGIN_MODULE
 
 
 def load_plugins(files: Iterable[str]) -> None:
@@ -34,7 +38,7 @@ def load_plugins(files: Iterable[str]) -> None:
 
 def _load(path: pathlib.Path) -> None:
     full = path.resolve()
-    module_name = f"easyssl_plugin_{path.stem}"
+    module_name = PLUGIN_MODULE + path.stem
     held = sys.modules.get(module_name)
     if held is not None and getattr(held, "__file__", None) == str(full):
         return

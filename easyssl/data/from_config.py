@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Collection, Sequence
@@ -106,13 +107,10 @@ def _check_label(config: Config, column: Column, width: int, place: str) -> None
 def check_supported(config: Config) -> None:
     """Checks that `data_config` asks for nothing that is not done here and would change results.
 
-    `ignore_error` is passed over: `bad_rows_from_config` acts on it.
-
     Raises:
         ConfigError: At the first such field.
     """
     paths = [finding.path for finding in config.refused if finding.path.startswith("data_config.")]
-    paths = [path for path in paths if path != "data_config.ignore_error"]
     if paths:
         config.refuse(*paths)
 
@@ -255,19 +253,24 @@ def input_files(config: Config, mode: str, paths: str | Sequence[str] | None = N
 def bad_rows_from_config(config: Config, quarantine: str | os.PathLike[str] | None = None) -> BadRows:
     """Returns what `data_config` says about malformed rows.
 
-    `ignore_error: true` means the same as `malformed_rows: SKIP`.
+    `ignore_error: true` means `malformed_rows: SKIP`; it sets no bound, which a warning tells.
 
     Raises:
-        ConfigError: If rows are to be skipped and `max_malformed_rows` is not set.
+        ConfigError: If `malformed_rows` is SKIP and `max_malformed_rows` is not set.
     """
     data = config.message.data_config
-    for field, on in (("malformed_rows", data.malformed_rows), ("ignore_error", data.ignore_error)):
-        if not on:
-            continue
-        if not data.HasField("max_malformed_rows"):
+    if not (data.malformed_rows or data.ignore_error):
+        return BadRows("raise", quarantine=quarantine)
+    limit: float = data.max_malformed_rows
+    if not data.HasField("max_malformed_rows"):
+        if data.malformed_rows:
             raise config.error(
-                f"data_config.{field}",
+                "data_config.malformed_rows",
                 "skipping malformed rows needs data_config.max_malformed_rows: how many may be left out",
             )
-        return BadRows("skip", data.max_malformed_rows, quarantine)
-    return BadRows("raise", quarantine=quarantine)
+        limit = math.inf
+        text = "leaves out any number of malformed rows; set max_malformed_rows to bound it"
+        warning = str(config.error("data_config.ignore_error", text))
+        if warning not in config.warnings:
+            config.warnings.append(warning)
+    return BadRows("skip", limit, quarantine)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import pathlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from easyssl.config.expressions import Expression, ExpressionError, parse_expression
 from easyssl.data.features.names import column_names
 from easyssl.data.rows import DTYPES
+from easyssl.registry import plugin_function
 
 if TYPE_CHECKING:
     from easyssl.config import Config
@@ -21,7 +23,7 @@ class LabelFunction:
     """A function of the values of a label.
 
     Attributes:
-        expression: A function of one value.
+        function: A function of the values.
         dtype: Type of the result; None leaves it as it is.
 
     Example:
@@ -29,7 +31,7 @@ class LabelFunction:
         array([0, 1])
     """
 
-    expression: Expression
+    function: Callable[[np.ndarray], Any]
     dtype: np.dtype | None = None
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
@@ -41,17 +43,50 @@ class LabelFunction:
         Raises:
             ExpressionError: If the function cannot be applied, or does not give one number for each value.
         """
-        found = np.asarray(self.expression(values))
+        found = np.asarray(self.function(values))
         if found.shape != values.shape or found.dtype.kind not in "biuf":
             got = f"{list(found.shape)} {found.dtype}"
             raise ExpressionError(f"expected one number for each of {len(values)} values, found {got}", 1)
         return found if self.dtype is None else found.astype(self.dtype)
 
 
+@dataclass(frozen=True)
+class PluginFunction:
+    """A function that a `--plugin` file defines.
+
+    Attributes:
+        function: The function.
+        of_tensors: Whether it takes and gives a tensor; otherwise a NumPy array.
+    """
+
+    function: Callable[[Any], Any]
+    of_tensors: bool
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Returns what the function makes of the values.
+
+        Args:
+            values: Numbers `[rows]`.
+
+        Raises:
+            ExpressionError: If the function fails.
+        """
+        try:
+            if not self.of_tensors:
+                return np.asarray(self.function(values))
+            import tensorflow as tf
+
+            return np.asarray(self.function(tf.convert_to_tensor(values)))
+        except Exception as error:  # whatever somebody's code raises
+            raise ExpressionError(f"{type(error).__name__}: {error}", 1) from error
+
+
 def label_functions(config: Config) -> dict[str, LabelFunction]:
     """Returns the functions of `data_config.input_fields` by label column.
 
-    `user_define_fn` is a function of the closed table of expressions, such as `tf.math.log1p`, or a lambda.
+    `user_define_fn` is a function of the closed table of expressions, such as `tf.math.log1p`, a lambda, or
+    with `user_define_fn_path` a function of that file, which has to be a `--plugin` of the command line.
+    Instead of the path it may say `file.function`.
 
     Args:
         config: The config.
@@ -107,11 +142,34 @@ def _warn(config: Config, place: str, name: str, labels: Collection[str]) -> Non
 
 
 def _read(config: Config, field: Any, place: str) -> LabelFunction:
-    expression = function_of_one_value(config, field.user_define_fn, f"{place}.user_define_fn")
-    if not field.HasField("user_define_fn_res_type"):
-        return LabelFunction(expression)
+    typed = field.HasField("user_define_fn_res_type")
+    function: Any = _of_plugin(config, field, place)
+    if function is None:
+        function = function_of_one_value(config, field.user_define_fn, f"{place}.user_define_fn")
+    else:
+        function = PluginFunction(function, of_tensors=not typed)
+    if not typed:
+        return LabelFunction(function)
     values = type(field).DESCRIPTOR.fields_by_name["user_define_fn_res_type"].enum_type.values_by_number
     kind = values[field.user_define_fn_res_type].name
     if kind == "STRING":
         raise config.error(f"{place}.user_define_fn_res_type", "found STRING, expected the type of a number")
-    return LabelFunction(expression, DTYPES[kind])
+    return LabelFunction(function, DTYPES[kind])
+
+
+def _of_plugin(config: Config, field: Any, place: str) -> Callable[[Any], Any] | None:
+    """Returns the function that a plugin defines; None if the config names no function of a file."""
+    name = field.user_define_fn.strip()
+    path = field.user_define_fn_path.strip()
+    if not path:
+        module, _, name = name.rpartition(".")
+        return plugin_function(module.rpartition(".")[2], name)
+    file = pathlib.PurePath(path)
+    function = plugin_function(file.stem, name.rpartition(".")[2])
+    if function is None and not name.startswith(("tf.", "lambda")):
+        raise config.error(
+            f"{place}.user_define_fn_path",
+            f"a config runs no code: name the file on the command line, --plugin {file.name}, with a "
+            f"function '{name}' in it; or write user_define_fn as a lambda, without the path",
+        )
+    return function

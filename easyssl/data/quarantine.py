@@ -47,7 +47,7 @@ class BadRows:
     def __init__(
         self,
         policy: str = "raise",
-        limit: int | None = None,
+        limit: float | None = None,
         quarantine: str | os.PathLike[str] | None = None,
         max_kept: int = 100,
     ) -> None:

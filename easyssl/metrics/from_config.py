@@ -51,8 +51,9 @@ def metrics_from_config(
         suffix: Appended to result and prediction names, such as `"_ctr"` for the task `ctr`.
 
     Returns:
-        One metric per entry, in order; `recall_at_topk` of a list-wise MatchModel gives one for all items,
-        one for those of the batch, and one for sampled ones if there are any. If a result name comes twice,
+        One metric per entry, in order, without `precision_at_topk`; `recall_at_topk` of a list-wise
+        MatchModel gives one for all items, one for those of the batch, and one for sampled ones if there
+        are any. If a result name comes twice,
         the second is called `<name>_2`.
 
     Raises:
@@ -84,6 +85,8 @@ def metrics_from_config(
         kind = message.WhichOneof("metric")
         if kind is None:
             raise config.error(f"{path}[{i}]", "names no metric" + nearest("", _MAKERS))
+        if kind == _OF_NO_BACKBONE:  # a warning tells so
+            continue
         place = _Place(config, f"{path}[{i}].{kind}", kind)
         maker = _MAKERS.get(kind)
         if maker is None:
@@ -240,6 +243,7 @@ def _recall_at_topk(message: Any, outputs: _Outputs, place: _Place) -> Metric | 
 
 # Losses that predict a probability for each of several classes.
 _MULTI_CLASS = {"CLASSIFICATION", "SOFTMAX_CROSS_ENTROPY"}
+_OF_NO_BACKBONE = "precision_at_topk"
 _GROUP_FIELDS = {"gauc": "uid_field", "session_auc": "session_id_field"}
 
 _MAKERS: dict[str, Callable[[Any, _Outputs, _Place], Metric | list[Metric]]] = {

@@ -34,6 +34,21 @@ def named_variables(model: keras.Model) -> dict[str, tf.Variable]:
     return named
 
 
+def names_of(name: str) -> tuple[str, ...]:
+    """Returns the names that a config may call a variable: its own, and for a table that of EasyRec as well.
+
+    Args:
+        name: Name of a variable, with or without `:0`.
+
+    Example:
+        >>> names_of("user_id/embeddings:0")
+        ('user_id/embeddings:0', 'user_id/embedding_weights:0')
+    """
+    scope, _, last = name.rpartition("/")
+    plain, colon, output = last.partition(":")
+    return (name, f"{scope}/embedding_weights{colon}{output}") if plain == "embeddings" else (name,)
+
+
 def layers_within(model: keras.Model) -> list[keras.layers.Layer]:
     """Returns a model and all layers in it, those inside of others too.
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from easyssl.errors import CheckpointError, nearest
+from easyssl.training.names import names_of
 from easyssl.training.restore import find_checkpoint
 
 _FIELD = "train_config.fine_tune_checkpoint"
@@ -103,7 +104,8 @@ def warm_start(
         pairs = _read_pairs(config, weights)
     with _open_arrays(path, report) as (names, read):
         for name, there in pairs.items():
-            found = next((text for text in config.message.model_config.restore_filters if text in name), None)
+            filters = config.message.model_config.restore_filters
+            found = next((text for text in filters if any(text in each for each in names_of(name))), None)
             if found is not None:
                 start.left[name] = f"contains '{found}' of restore_filters"
             elif there not in names:

@@ -233,10 +233,6 @@ def test_names_are_expanded(tmp_path):
             "malformed_rows: SKIP",
             "data_config.malformed_rows: skipping malformed rows needs data_config.max_malformed_rows",
         ),
-        (
-            "ignore_error: true",
-            "data_config.ignore_error: skipping malformed rows needs data_config.max_malformed_rows",
-        ),
         ("input_type: OdpsInput", "data_config.input_type: "),
         ("negative_sampler { num_sample: 3 }", "data_config.negative_sampler: "),
     ],
@@ -290,6 +286,15 @@ def test_malformed_rows_are_skipped_up_to_the_limit(files, data):
     assert dataset.bad_rows.counts == {"bad_number": 1, "column_count": 1}
     assert len((files / "bad.jsonl").read_text().splitlines()) == 2
     assert isinstance(bad_rows_from_config(config(files)), BadRows)
+
+
+def test_ignore_error_alone_skips_any_number_and_says_so(files):
+    (files / "train1.csv").write_text("1,ann,1\n" + "x,bob,2\n" * 1000 + "1,cid,3\n")
+    given = config(files, "ignore_error: true", 'train_input_path: "train1.csv"')
+    dataset = dataset_from_config(given, "evaluate", str(files / "train1.csv"))
+    assert users(dataset) == ["ann", "cid"]
+    assert dataset.bad_rows.counts == {"bad_number": 1000}
+    assert [w for w in given.warnings if "leaves out any number of malformed rows" in w]
 
 
 def test_tfrecord_and_parquet(files):

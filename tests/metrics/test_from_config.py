@@ -146,6 +146,12 @@ def test_what_several_softmax_classes_do_not_give(metric):
         build(metric, model="loss_type: SOFTMAX_CROSS_ENTROPY num_class: 4")
 
 
+def test_a_metric_of_models_without_a_backbone_is_warned_of_and_passed_over():
+    config = config_of(["auc {}", "precision_at_topk { topk: 3 }"])
+    assert [metric.name for metric in metrics_from_config(config)] == ["auc"]
+    assert [w for w in config.warnings if "precision_at_topk has no effect" in w] and not config.refused
+
+
 def test_a_task_has_a_suffix_and_its_own_loss():
     config = config_of(["auc {}"], "loss_type: L2_LOSS")
     (metric,) = metrics_from_config(config, num_class=1, loss_types="CLASSIFICATION", suffix="_ctr")
@@ -164,7 +170,6 @@ def test_a_task_has_a_suffix_and_its_own_loss():
         ("mean_squared_error {}", "num_class: 2", "needs one predicted value per row"),
         ("recall_at_topk {}", "", "recall_at_topk needs MatchModel"),
         ("recall_at_topk { topk: 9 }", "num_class: 3", "topk: is 9; expected 1 to num_class 3"),
-        ("precision_at_topk {}", "", "is not a metric of RankModel"),
         ("auc { num_thresholds: 1 }", "", "num_thresholds: is 1; expected at least 2"),
         ("gauc {}", "", "gauc needs uid_field"),
         ("gauc { uid_field: 'usr' }", "", "'usr' is neither .* did you mean 'user'?"),

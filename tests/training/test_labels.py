@@ -1,8 +1,11 @@
 """Which labels and weights a loss can use."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from easyssl.cli.plugin import load_plugins
 from easyssl.config import parse_config
 from easyssl.errors import ConfigError, DataError
 from easyssl.training.labels import Labels
@@ -96,3 +99,68 @@ def test_a_function_of_another_column_has_no_effect():
     )
     Labels.from_config(config, ["y"])
     assert len(config.warnings) == 1 and "'z' is none of the labels y" in config.warnings[0]
+
+
+REMAP = """
+from os.path import join
+
+def remap(labels):
+    return (labels >= 5).astype("int64")
+
+def halved(labels):
+    return labels / 2.0
+
+def fails(labels):
+    raise KeyError("k")
+
+def shorter(labels):
+    return labels[:1]
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path):
+    (tmp_path / "process_lbl.py").write_text(REMAP)
+    load_plugins([str(tmp_path / "process_lbl.py")])
+    yield
+    del sys.modules["easyssl_plugin_process_lbl"]
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "expected"),
+    [
+        (
+            "user_define_fn: 'remap' user_define_fn_path: 'samples/demo/process_lbl.py' "
+            "user_define_fn_res_type: INT64",
+            np.int32([4, 5, 6]),
+            np.int64([0, 1, 1]),
+        ),
+        ("user_define_fn: 'halved' user_define_fn_path: 'process_lbl.py'", [3.0], np.float32([1.5])),
+        ("user_define_fn: 'any.process_lbl.halved'", [3.0], np.float32([1.5])),
+        ("user_define_fn: 'tf.square' user_define_fn_path: 'process_lbl.py'", [3.0], np.float32([9])),
+    ],
+)
+def test_a_function_of_a_plugin_is_applied(plugin, function, values, expected):
+    found = read("INT32" if isinstance(values, np.ndarray) else "FLOAT", function, values)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (
+            "user_define_fn: 'remap' user_define_fn_path: 'a/other.py'",
+            r"user_define_fn_path: a config runs no code: .*--plugin other.py, with a function 'remap'",
+        ),
+        ("user_define_fn: 'join' user_define_fn_path: 'process_lbl.py'", "with a function 'join' in it"),
+        (
+            "user_define_fn: 'fails' user_define_fn_path: 'process_lbl.py'",
+            "fails on FLOAT values: KeyError: 'k'",
+        ),
+        ("user_define_fn: 'process_lbl.shorter'", r"expected one number for each of 3 values"),
+    ],
+)
+def test_a_function_that_no_plugin_defines_or_that_fails_is_told(plugin, function, message):
+    with pytest.raises(ConfigError, match=message):
+        read("FLOAT", function, [1.0])

@@ -132,6 +132,13 @@ def test_frozen_variables_are_in_no_group_and_have_no_slots():
     assert moved == [False, False, True, False]
 
 
+def test_tables_are_frozen_by_the_name_that_they_have_in_easyrec():
+    model = keras.Sequential([keras.layers.Embedding(4, 2, name="user"), keras.layers.Dense(1)])
+    model.build((None, 3))
+    config = parse_config(ONE_OPTIMIZER % "freeze_gradient: 'user.*/embedding_weights'")
+    assert [v.name for v in frozen_variables(config, model)] == ["user/embeddings:0"]
+
+
 def test_a_pattern_that_freezes_nothing_comes_with_a_near_name():
     model = keras.Sequential([keras.layers.Dense(2, name="tower")])
     model.build((None, 3))

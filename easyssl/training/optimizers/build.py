@@ -11,7 +11,7 @@ from tensorflow import keras
 
 from easyssl.errors import nearest
 from easyssl.training.messages import message_at
-from easyssl.training.names import layers_within
+from easyssl.training.names import layers_within, names_of
 from easyssl.training.optimizers.adagrad import Adagrad
 from easyssl.training.optimizers.adam import Adam, AdamW, LazyAdam
 from easyssl.training.optimizers.averages import MovingAverages
@@ -104,7 +104,8 @@ def embedding_variables(model: keras.Model) -> list[tf.Variable]:
 def frozen_variables(config: Any, model: keras.Model) -> list[tf.Variable]:
     """Returns the variables that `train_config.freeze_gradient` keeps as they are.
 
-    A regular expression of it may match any part of a variable's name.
+    A regular expression of it may match any part of a variable's name. Tables are called `embedding_weights`
+    as well as `embeddings`.
 
     Args:
         config: A `Config`.
@@ -118,7 +119,11 @@ def frozen_variables(config: Any, model: keras.Model) -> list[tf.Variable]:
     for index, pattern in enumerate(patterns):
         path = f"train_config.freeze_gradient[{index}]"
         try:
-            matches = [variable for variable in variables if re.search(pattern, variable.name)]
+            matches = [
+                variable
+                for variable in variables
+                if any(re.search(pattern, name) for name in names_of(variable.name))
+            ]
         except re.error as error:
             raise config.error(path, f"'{pattern}' is not a regular expression: {error}") from None
         if not matches:
