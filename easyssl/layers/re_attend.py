@@ -33,8 +33,7 @@ class ReAttend(keras.layers.Layer):
         target: "retrieval", as above, or "attention" for `-sum_i a_ki log r_ki`. Defaults to "retrieval".
         target_stop_gradient: Whether the target is constant; the published code lets it move, training is
             steadier if it does not. Defaults to False.
-        reduction: "mean" over interests and rows, or their "sum", which is what the paper writes. Defaults to
-            "mean".
+        reduction: "mean" over interests and rows, or their "sum". Defaults to "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:

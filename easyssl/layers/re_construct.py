@@ -43,10 +43,8 @@ class ReConstruct(keras.layers.Layer):
             steps, where those that are no positives count as 0; unlike there, padding does not count.
             Defaults to "standard".
         kernel_regularizer: Keras regularizer of the kernels. Defaults to None.
-        use_bias: Whether z_k is unfolded with the bias b, which the published code has and the paper has not.
-            Defaults to True.
-        reduction: "mean", as above, or "sum" of `|y_kj - x_j|^2`, which is what the paper writes. Defaults to
-            "mean".
+        use_bias: Whether z_k is unfolded with the bias b, as in the published code. Defaults to True.
+        reduction: "mean", as above, or "sum" of `|y_kj - x_j|^2`. Defaults to "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:

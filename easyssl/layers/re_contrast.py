@@ -48,7 +48,7 @@ class ReContrast(keras.layers.Layer):
         preset: "standard", or "official" for what the published code computes: other positives of the
             interest are in the denominator, too, and the mean is over all pairs of interests and steps;
             unlike there, padding does not count. Defaults to "standard".
-        reduction: "mean" over the pairs, or their "sum", which is what the paper writes. Defaults to "mean".
+        reduction: "mean" over the pairs, or their "sum". Defaults to "mean".
         **kwargs: Keras layer arguments such as `name` and `dtype`.
 
     Raises:
