@@ -56,6 +56,7 @@ class _OneStep(keras.Model):
 
     unreached: tuple[str, ...] = ()
 
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, data: Any) -> dict[str, Any]:
         (inputs,) = data
         with tf.GradientTape() as tape:
