@@ -11,23 +11,21 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow import keras
 
 from easyssl.backbone.compile import Backbone
 from easyssl.backbone.plan import build_plan
-from easyssl.config import Config, parse_config
+from easyssl.config import Config
 from easyssl.config.bind import typed_values
 from easyssl.data.features.spec import build_feature_specs
 from easyssl.data.loss_columns import LossColumn
 from easyssl.data.transform import FeatureTransform, transform_from_config
 from easyssl.losses import collect_losses
 from easyssl.models.distillation import check_distillation, distillation_terms
+from easyssl.models.fit_and_save import FitAndSave
 from easyssl.models.loss_terms import weight_strategy
 from easyssl.models.objective import Objective
 from easyssl.models.tasks import Task
 from easyssl.models.terms import LossTerm, divisor, label_limits, label_names, loss_columns
-
-_KERAS_2 = not hasattr(keras, "ops")
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Signature:
     function: Callable[[Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]
 
 
-class BackboneModel(keras.Model):
+class BackboneModel(FitAndSave):
     """A model made from a config; subclasses say what is predicted and which losses train it.
 
     A subclass has `read_tasks` and `call`, and where predictions for the loss differ from those for serving,
@@ -305,67 +303,6 @@ class BackboneModel(keras.Model):
             unweighted["l2_regularization_loss"] = weighted["l2_regularization_loss"] = penalty
         total = tf.add_n([tf.cast(value, tf.float32) for value in weighted.values()])
         return Losses(total, unweighted, weighted, predicted, dict(collected.metrics))
-
-    def compile(self, *args: Any, **kwargs: Any) -> None:
-        """Prepares Keras' own `fit`; the losses are the config's."""
-        super().compile(*args, **kwargs)
-        if _KERAS_2:
-            self._mean_loss = keras.metrics.Mean(name="loss")
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Returns the mean loss since the last reset, which only Keras 3 reports by itself."""
-        if _KERAS_2:
-            return {"loss": self._mean_loss.result()}
-        return super().compute_metrics(x, y, y_pred, sample_weight)
-
-    def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-        **_: Any,
-    ) -> tf.Tensor:
-        """Returns what Keras' own `fit` minimises: the weighted supervised losses plus what layers added."""
-        labels = y if isinstance(y, Mapping) else {self.task.label: y}
-        supervised = self.supervised_losses(labels, y_pred, sample_weight, training)
-        terms = self.objective.weighted(supervised, training).values()
-        total = tf.add_n([tf.cast(t, tf.float32) for t in (*terms, *self.losses)])
-        if _KERAS_2:
-            self._mean_loss.update_state(total)
-        return total
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns what makes an equal model: the config's text, where its files are, and the precision."""
-        return {
-            "text": self._config.text(),
-            "path": self._config.path,
-            "data_root": self._config.data_root,
-            "precision": self.backbone.dtype_policy.name,
-            "dtype": self.dtype_policy.name,
-            "name": self.name,
-        }
-
-    def get_build_config(self) -> dict[str, Any]:
-        """Returns what `build_from_config` needs: nothing, since the config tells every shape."""
-        return {"input_shape": None}
-
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        """Creates the variables, before Keras loads their values."""
-        self.create_variables()
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> BackboneModel:
-        """Makes the model of a `get_config`."""
-        path = config["path"].removesuffix(".json")  # the text is in text format, whatever was read
-        read = parse_config(config["text"], path, data_root=config["data_root"])
-        previous = keras.mixed_precision.global_policy()
-        keras.mixed_precision.set_global_policy(config["precision"])
-        try:
-            return cls(read, name=config["name"], dtype=config["dtype"])
-        finally:
-            keras.mixed_precision.set_global_policy(previous)
 
 
 def _squeeze(value: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,6 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.backbone.groups import own_rows
-from easyssl.backbone.merge import describe
 from easyssl.backbone.plan_next_item import NextItemPlan, plan_next_item
 from easyssl.backbone.plan_types import TARGET_ITEM
 from easyssl.config import Config
@@ -24,8 +23,10 @@ from easyssl.functional.retrieval import rank_items
 from easyssl.functional.xla import in_xla
 from easyssl.metrics.item_ranking import EXCLUDED, KEPT, ranking_from_config
 from easyssl.models.backbone_model import BackboneModel
+from easyssl.models.fixed_items import FixedItems
 from easyssl.models.item_tensors import ItemTensors, item_tensors, symbolic_items
 from easyssl.models.next_item_loss import NextItemLoss
+from easyssl.models.next_item_outputs import NextItemOutputs
 from easyssl.models.row_transforms import RowTransforms
 from easyssl.models.tasks import Task
 from easyssl.models.terms import LossTerm
@@ -93,7 +94,8 @@ class NextItemModel(BackboneModel):
         self._items: ItemTensors | None = None
         self._symbolic: ItemTensors | None = None
         self._make_symbolic: Callable[[], ItemTensors] | None = None
-        self._fixed = _FixedItems()
+        self._block_outputs = NextItemOutputs(self.next_item, self.backbone)
+        self._fixed = FixedItems()
         self._own = RowTransforms(config, self.specs, self.next_item)
         self._ranking = ranking_from_config(config)
 
@@ -185,7 +187,7 @@ class NextItemModel(BackboneModel):
         try:
             yield
         finally:
-            self._fixed.active -= 1
+            self._fixed.leave()
 
     @property
     def fixed_variables(self) -> list[tf.Variable]:
@@ -223,7 +225,7 @@ class NextItemModel(BackboneModel):
         """Returns users and items as they are compared, `[batch, ...]` and `[items, dim]`."""
         name = self.plan.main.outputs[self.next_item.user]
         output = self.backbone(inputs, training=False, only_blocks=(name,))[0]
-        states = self._states(output)[0]
+        states = self._block_outputs.states(output)[0]
         if self.next_item.targets in _SEQUENCES:
             # What was hidden last is the item to come.
             steps = inputs[f"{self.next_item.history}/length"]
@@ -251,8 +253,8 @@ class NextItemModel(BackboneModel):
         compared = items.features if candidates.items is None else items.rows(candidates.items)
         found = {TARGET_ITEM: following[:, 0] if one else after[:, 0]}
         output = self.backbone({**inputs, **compared, **streams, **found}, training=True)
-        states, hidden = self._states(output[plan.user])
-        vectors = self._vectors(output[plan.item])
+        states, hidden = self._block_outputs.states(output[plan.user])
+        vectors = self._block_outputs.vectors(output[plan.item])
         if one:
             rows = tf.range(tf.shape(ids, out_type=tf.int64)[0])
             places = tf.stack([rows, tf.zeros_like(rows)], axis=1)
@@ -270,32 +272,6 @@ class NextItemModel(BackboneModel):
             "places": places,
             "candidates": candidates,
         }
-
-    def _states(self, output: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """Returns the states of the user block, and which steps are hidden."""
-        plan = self.next_item
-        hidden = None
-        if plan.targets == "HIDDEN_STEPS" and isinstance(output, (list, tuple)) and len(output) == 2:
-            output, hidden = output
-        ranks = {"EVERY_STEP": (3,), "HIDDEN_STEPS": (3,)}.get(plan.targets, (2, 3))
-        wrong = isinstance(output, (list, tuple)) or output.shape.rank not in ranks
-        if wrong or (plan.targets == "HIDDEN_STEPS" and (hidden is None or hidden.dtype != tf.bool)):
-            expected = {
-                "EVERY_STEP": "a state for each step, [batch, seq_len, dim]",
-                "HIDDEN_STEPS": "states [batch, seq_len, dim] and what is hidden, bool [batch, seq_len]",
-            }.get(plan.targets, "[batch, dim] or [batch, num_interests, dim]")
-            raise self._blame(plan.user, f"with targets {plan.targets} it has to give {expected}", output)
-        return output, hidden
-
-    def _vectors(self, output: Any) -> tf.Tensor:
-        if isinstance(output, (list, tuple)) or output.shape.rank != 2:
-            raise self._blame(self.next_item.item, "it has to give one vector an item, [items, dim]", output)
-        return output
-
-    def _blame(self, place: int, text: str, output: Any) -> Exception:
-        name = self.plan.main.outputs[place]
-        path = self.plan.main.block(name).path
-        return self.backbone.blame(path, f"'{name}': {text}, but gives {describe(output)}")
 
     def _names(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the names of items in the corpus, the empty text or -1 for none."""
@@ -316,26 +292,6 @@ class NextItemModel(BackboneModel):
         if self._make_symbolic is not None:
             self._symbolic = self._make_symbolic()
         return super()._forward(features)
-
-
-class _FixedItems:
-    """The vectors of all items while weights stand still; not among the weights of the model."""
-
-    def __init__(self) -> None:
-        self.active = 0
-        self.vectors: tf.Variable | None = None
-        self._compiled: Any = None
-
-    def enter(self, compute: Callable[[], tf.Tensor]) -> None:
-        if self._compiled is None:
-            self._compiled = tf.function(compute, autograph=False)
-        if not self.active:
-            vectors = self._compiled()
-            if self.vectors is None:
-                self.vectors = tf.Variable(vectors, trainable=False, name="item_vectors")
-            else:
-                self.vectors.assign(vectors)
-        self.active += 1
 
 
 def _following(ids: tf.Tensor, lengths: tf.Tensor, after: tf.Tensor) -> tf.Tensor:
