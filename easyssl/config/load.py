@@ -68,6 +68,10 @@ class Config:
             place = Place(1, 1)
         return f"{self.path}:{place.line}:{place.column}"
 
+    def overridden(self, field_path: str) -> bool:
+        """Returns whether an override set a field, or what encloses it."""
+        return isinstance(self._places.find(field_path), str)
+
     def error(self, field_path: str, text: str) -> ConfigError:
         """Returns an error that says where a field was set and what is wrong with it."""
         return ConfigError(f"{self.where(field_path)}: {field_path}: {text}")
@@ -102,8 +106,7 @@ class Config:
         Raises:
             ConfigError: If the name is empty or remote, or leaves the folder.
         """
-        overridden = isinstance(self._places.find(field_path), str)
-        free = overridden or field_path == "model_dir"
+        free = self.overridden(field_path) or field_path == "model_dir"
         here = free or field_path == "train_config.fine_tune_checkpoint"
         try:
             return resolve(value, os.getcwd() if here else self.data_root, bounded=not free)

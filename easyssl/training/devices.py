@@ -136,7 +136,8 @@ def devices_from_config(config: Any, cluster: Cluster | None, report: Callable[[
         cluster: The processes that train together, see `strategies.cluster_of`.
         report: Called with a line for the user.
     """
-    if strategy_of(config) == "none":
+    strategy = strategy_of(config)
+    if strategy == "none" or (strategy == "parameter_server" and cluster is None):
         return Devices()
     if cluster is not None:
         report(f"{cluster}; waiting for all of them")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from easyssl.training.cluster import Cluster, cluster_from_environment
+from easyssl.training.cluster import VARIABLE, Cluster, cluster_from_environment
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
@@ -29,11 +30,16 @@ def strategy_of(config: Any) -> str:
 def cluster_of(config: Any) -> Cluster | None:
     """Returns the processes that a config's strategy needs, None where one is enough.
 
+    A config that was written for several processes trains in one where no TF_CONFIG names others, which a
+    warning tells: with MultiWorkerMirroredStrategy on all devices of this machine, with PSStrategy on one.
+
     Raises:
-        UsageError: If TF_CONFIG is absent or wrong.
+        UsageError: If TF_CONFIG is wrong, or absent although the command line asks for such a strategy.
         ConfigError: If the batches cannot be shared evenly.
     """
     strategy = strategy_of(config)
+    if strategy in ("none", "mirrored") or _alone(config):
+        return None
     if strategy == "parameter_server":
         train_config = config.message.train_config
         if train_config.jit_compile:
@@ -44,8 +50,6 @@ def cluster_of(config: Any) -> Cluster | None:
                 "use_moving_average needs steps one after another, unlike those of parameter servers",
             )
         return cluster_from_environment(("chief", "worker", "ps"), ("chief", "worker", "ps"))
-    if strategy != "multi_worker":
-        return None
     cluster = cluster_from_environment(("chief", "worker"), ("worker",))
     number, rows = len(cluster.tasks()), config.message.data_config.batch_size
     if rows % number:
@@ -54,3 +58,14 @@ def cluster_of(config: Any) -> Cluster | None:
             f"{rows} rows cannot be shared evenly by {number} workers; expected a multiple of {number}",
         )
     return cluster
+
+
+def _alone(config: Any) -> bool:
+    """Returns whether TF_CONFIG names no other processes, and the file, not the command line, asks for them."""
+    field = "train_config.train_distribute"
+    if os.environ.get(VARIABLE, "").strip() or config.overridden(field):
+        return False
+    warning = str(config.error(field, f"{VARIABLE} names no other processes, so this one trains alone"))
+    if warning not in config.warnings:
+        config.warnings.append(warning)
+    return True

@@ -4,8 +4,11 @@ import json
 
 import pytest
 
+from easyssl.config import parse_config
 from easyssl.errors import UsageError
 from easyssl.training.cluster import cluster_from_environment
+from easyssl.training.devices import Devices, devices_from_config
+from easyssl.training.strategies import cluster_of
 
 GOOD = {"cluster": {"worker": ["a:1", "b:2"], "chief": ["c:3"]}, "task": {"type": "worker", "index": 1}}
 
@@ -57,3 +60,29 @@ def test_what_is_wrong_is_told_in_one_line(monkeypatch, value, message):
     with pytest.raises(UsageError) as caught:
         read(monkeypatch, value)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "strategy", ["MultiWorkerMirroredStrategy", "CollectiveAllReduceStrategy", "PSStrategy"]
+)
+def test_a_config_for_several_processes_trains_in_one_if_there_are_no_others(monkeypatch, strategy):
+    text = f"train_config {{ train_distribute: {strategy} num_gpus_per_worker: 2 }}"
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    config = parse_config(text, "a.config")
+    assert cluster_of(config) is None and cluster_of(config) is None
+    assert config.warnings == [
+        "a.config:1:16: train_config.train_distribute: TF_CONFIG names no other processes, so this one trains "
+        "alone"
+    ]
+    devices = devices_from_config(config, None, lambda line: None)
+    assert devices.workers == 1 and devices.chief
+    assert (type(devices) is Devices) == (strategy == "PSStrategy")
+    asked = parse_config("", overrides=[f"train_config.train_distribute={strategy}"])
+    with pytest.raises(UsageError, match="TF_CONFIG is not set"):
+        cluster_of(asked)
+    monkeypatch.setenv("TF_CONFIG", json.dumps({**GOOD, "cluster": {**GOOD["cluster"], "ps": ["d:4"]}}))
+    if strategy == "PSStrategy":
+        assert cluster_of(config).name == "worker 1"
+    else:
+        with pytest.raises(UsageError):  # it has no parameter servers
+            cluster_of(config)
