@@ -61,7 +61,7 @@ def cluster_of(config: Any) -> Cluster | None:
 
 
 def _alone(config: Any) -> bool:
-    """Returns whether TF_CONFIG names no other processes, and the file, not the command line, asks for them."""
+    """Returns whether TF_CONFIG names no others, and the file, not the command line, asks for them."""
     field = "train_config.train_distribute"
     if os.environ.get(VARIABLE, "").strip() or config.overridden(field):
         return False
