@@ -247,10 +247,10 @@ def _set_struct(struct: Message, path: str, segments: _Segments, value: str) -> 
         path = f"{path}.{name}"
     *outer, last = [name for name, _ in segments]
     for key in outer:
-        entry = struct.fields[key]  # type: ignore[attr-defined]
+        entry = struct.fields[key]
         if entry.WhichOneof("kind") not in (None, "struct_value"):
             raise ValueError(f"'{key}' holds a value, not entries of its own")
         struct = entry.struct_value
         struct.SetInParent()
-    struct[last] = parse_json_value(value)  # type: ignore[index]
+    struct[last] = parse_json_value(value)
     return path

@@ -103,7 +103,7 @@ def metrics_from_config(
 
 
 def _towers(config: Any) -> Sequence[Any]:
-    return config.message.model_config.model_params.task_towers  # type: ignore[no-any-return]
+    return config.message.model_config.model_params.task_towers
 
 
 def _of_tower(config: Any, index: int) -> list[Metric]:

@@ -114,7 +114,7 @@ def reading(path: pathlib.Path, encoding: str = "utf-8") -> Iterator[IO[str]]:
     Raises:
         DataError: If it cannot be opened or read.
     """
-    opener: Callable[..., IO[str]] = gzip.open if path.suffix == ".gz" else open  # type: ignore[assignment]
+    opener: Callable[..., IO[str]] = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rt", encoding=encoding, newline="\n") as text:
             yield text
