@@ -253,7 +253,7 @@ def test_undeclared_column_is_refused():
 )
 def test_bad_cell_stops_the_batch_and_is_found(spec, cells, row, message):
     transform = transform_of(spec)
-    for call in (transform, tf.function(transform, input_signature=[transform.signature()])):
+    for call in (transform, tf.function(transform, input_signature=[transform.signature()], autograph=False)):
         with pytest.raises(tf.errors.InvalidArgumentError):
             call({"f": tf.constant(cells)})
     bad = transform.find_bad_cell({"f": cells})
@@ -286,7 +286,7 @@ def test_saved_model_needs_no_vocabulary_file(tmp_path):
     expected = transform(raw)
     module = tf.Module()
     module.transform = transform
-    module.serve = tf.function(transform, input_signature=[transform.signature()])
+    module.serve = tf.function(transform, input_signature=[transform.signature()], autograph=False)
     tf.saved_model.save(module, str(tmp_path / "saved"))
     (tmp_path / "vocab.txt").unlink()
     (tmp_path / "saved").rename(tmp_path / "moved")

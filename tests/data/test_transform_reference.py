@@ -74,7 +74,7 @@ def columns_of(rows):
 
 
 TRANSFORM = FeatureTransform(ALL, COLUMNS)
-GRAPH = tf.function(TRANSFORM, input_signature=[TRANSFORM.signature()])
+GRAPH = tf.function(TRANSFORM, input_signature=[TRANSFORM.signature()], autograph=False)
 
 
 @settings(max_examples=80, deadline=None)

@@ -16,8 +16,6 @@ from easyssl.export.row_text import rows_as_text
 from easyssl.export.saved_model import write_saved_model
 from easyssl.export.serving import ServingModule, argument_names
 
-pytestmark = pytest.mark.both_keras
-
 COLUMNS = [
     Column("user id", "STRING", "nobody"),
     Column("price", "FLOAT"),

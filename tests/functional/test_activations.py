@@ -7,8 +7,6 @@ import tensorflow as tf
 from easyssl.functional import activation, activation_names
 from easyssl.functional.activations import canonical_activation
 
-pytestmark = pytest.mark.both_keras
-
 X = np.linspace(-6, 6, 25)
 
 

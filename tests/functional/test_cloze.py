@@ -1,14 +1,11 @@
 import math
 
 import numpy as np
-import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from easyssl.functional.cloze import cloze_positions
-
-pytestmark = pytest.mark.both_keras
 
 
 def key(counter):

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from easyssl.functional import decoupled, l2_distance, nt_xent, one_way, symmetric
 
-pytestmark = pytest.mark.both_keras
-
 A = np.array([[1.0, 2.0], [0.5, -1.0], [-1.0, 0.25]])
 B = np.array([[0.9, 1.5], [0.0, -1.2], [-0.7, 0.1]])
 LOSSES = [one_way, symmetric, nt_xent, decoupled]

@@ -1,10 +1,7 @@
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from easyssl.functional.frequency import hash_buckets, log_probability, updated_gap
-
-pytestmark = pytest.mark.both_keras
 
 
 def murmur(x, start):

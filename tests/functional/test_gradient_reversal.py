@@ -4,8 +4,6 @@ import tensorflow as tf
 
 from easyssl.functional.gradient_reversal import dann_factor, reverse_gradient
 
-pytestmark = pytest.mark.both_keras
-
 X = np.random.default_rng(0).normal(size=(3, 4))
 
 

@@ -10,8 +10,6 @@ from easyssl.functional.lanes import lanes_of, seat_rows, unseat_rows
 from easyssl.functional.masking import EXCLUDED
 from easyssl.functional.packing import join_row, packing_of
 
-pytestmark = pytest.mark.both_keras
-
 SIZE = 6
 
 

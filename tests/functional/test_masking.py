@@ -7,8 +7,6 @@ from hypothesis.extra import numpy as hnp
 
 from easyssl.functional import length_mask, masked_softmax, select_position, weighted_mean
 
-pytestmark = pytest.mark.both_keras
-
 floats = st.floats(-1e4, 1e4, width=32)
 
 

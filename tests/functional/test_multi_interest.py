@@ -12,8 +12,6 @@ from easyssl.functional.multi_interest import (
     reconstruction_error,
 )
 
-pytestmark = pytest.mark.both_keras
-
 LENGTHS = np.array([4, 2, 0, 1, 3])
 VALID = np.arange(4) < LENGTHS[:, None]
 

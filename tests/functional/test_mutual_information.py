@@ -8,8 +8,6 @@ from sklearn.metrics import mutual_info_score, normalized_mutual_info_score
 
 from easyssl.functional.mutual_information import MutualInformation, mutual_information
 
-pytestmark = pytest.mark.both_keras
-
 fast = settings(deadline=None, max_examples=60)
 
 

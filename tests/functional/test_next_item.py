@@ -18,8 +18,6 @@ from easyssl.functional.next_item import (
     sampled_softmax,
 )
 
-pytestmark = pytest.mark.both_keras
-
 TOKENS, ITEMS, DIM, INTERESTS = 7, 11, 4, 3
 
 
@@ -228,7 +226,7 @@ def test_an_item_can_be_taken_out():
 def test_compiled_with_xla(loss):
     states, items, targets, weights = example(4)
 
-    @tf.function(jit_compile=True)
+    @tf.function(jit_compile=True, autograph=False)
     def step(states, items, targets, weights):
         with tf.GradientTape() as tape:
             tape.watch([states, items])
@@ -246,7 +244,7 @@ def test_compiled_with_xla(loss):
 def test_shapes_need_not_be_known_beforehand():
     states, items, targets, _ = example(4)
     shapes = [tf.TensorSpec([None, DIM]), tf.TensorSpec([None, DIM]), tf.TensorSpec([None], tf.int64)]
-    loss = tf.function(lambda s, i, t: full_softmax(s, i, t, chunk_entries=2 * ITEMS), input_signature=shapes)
+    loss = tf.function(lambda s, i, t: full_softmax(s, i, t, chunk_entries=2 * ITEMS), input_signature=shapes, autograph=False)
     ones = np.ones(TOKENS)
     for n in (TOKENS, 3, 0):
         got = loss(f32(states[:n]), f32(items), tf.constant(targets[:n]))
@@ -265,7 +263,7 @@ def test_no_matrix_of_all_logits():
         return tape.gradient(value, [states, table])
 
     specs = [tf.TensorSpec([tokens, 2]), tf.TensorSpec([items, 2]), tf.TensorSpec([tokens], tf.int32)]
-    graph = tf.function(gradients).get_concrete_function(*specs).graph
+    graph = tf.function(gradients, autograph=False).get_concrete_function(*specs).graph
     graphs = [graph, *(function.graph for function in graph._functions.values())]
     outputs = [out.shape for g in graphs for op in g.get_operations() for out in op.outputs]
     assert len(graphs) > 1 and all(shape.is_fully_defined() for shape in outputs if shape.rank)

@@ -1,11 +1,8 @@
 import numpy as np
-import pytest
 import tensorflow as tf
 from scipy import stats
 
 from easyssl.functional.normal import normal
-
-pytestmark = pytest.mark.both_keras
 
 KEY = tf.constant([5, 3], tf.int64)
 

@@ -1,12 +1,9 @@
 import numpy as np
-import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from easyssl.functional.numbers import digits, num_digits, whole_numbers
-
-pytestmark = pytest.mark.both_keras
 
 
 @settings(deadline=None, max_examples=25)

@@ -18,8 +18,6 @@ from easyssl.functional.packing import (
 )
 from easyssl.functional.xla import in_xla
 
-pytestmark = pytest.mark.both_keras
-
 SIZE = 5
 CASES = [[5, 2, 0, 3], [0, 0, 1], [0, 0, 0], [5], [1, 1], [0, 5, 0]]
 KINDS = ["packed", "dense"]

@@ -17,8 +17,6 @@ from easyssl.functional.prototypes import (
 from easyssl.functional.selection import first_argmax
 from easyssl.functional.sinkhorn import sinkhorn
 
-pytestmark = pytest.mark.both_keras
-
 A = np.array([[1.0, 2.0], [0.5, -1.0], [-1.0, 0.25]])
 B = np.array([[0.9, 1.5], [0.0, -1.2], [-0.7, 0.1]])
 MU = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])

@@ -10,8 +10,6 @@ from easyssl.functional import ranking_twice
 from easyssl.functional.ranking_twice import rank_twice
 from easyssl.functional.retrieval import rank_items
 
-pytestmark = pytest.mark.both_keras
-
 USERS, ITEMS, DIM = 6, 300, 4
 
 
@@ -81,7 +79,7 @@ def test_compiled_with_unknown_shapes_and_nothing_excluded():
     signature = [tf.TensorSpec([None, DIM]), tf.TensorSpec([None, DIM])]
     signature += [tf.TensorSpec([None, None], tf.int32)] * 2
 
-    @tf.function(input_signature=signature)
+    @tf.function(input_signature=signature, autograph=False)
     def compiled(queries, items, targets, excluded):
         return rank_twice(queries, items, targets, k=5, excluded=excluded, chunk_items=100)
 

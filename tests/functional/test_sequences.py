@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 
 from easyssl.functional.sequences import append_step, last_steps, read_out
 
-pytestmark = pytest.mark.both_keras
-
 RNG = np.random.default_rng(0)
 SEQUENCE = RNG.normal(size=(4, 6, 3)).astype("float32")
 lengths_of_rows = st.lists(st.integers(0, 6), min_size=4, max_size=4)

@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from easyssl.functional.sinkhorn import sinkhorn
 
-pytestmark = pytest.mark.both_keras
-
 Z = np.array([[1.0, 2.0], [0.5, -1.0], [-1.0, 0.25]])
 MU = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
 GOLDEN = (Z / np.linalg.norm(Z, axis=1, keepdims=True)) @ MU.T
@@ -139,6 +137,7 @@ def test_bad_arguments_are_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.both_keras
 def test_columns_are_balanced_over_replicas():
     code = """
 import numpy as np

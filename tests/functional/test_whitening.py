@@ -6,8 +6,6 @@ from hypothesis import strategies as st
 
 from easyssl.functional.whitening import whiten, whitening_map, whitening_mixture
 
-pytestmark = pytest.mark.both_keras
-
 RNG = np.random.default_rng(0)
 DATA = RNG.normal(size=(500, 6)) @ RNG.normal(size=(6, 6)) + 3.0 * np.arange(6)
 

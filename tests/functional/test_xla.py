@@ -1,11 +1,8 @@
 """Knowing a graph that is for XLA."""
 
-import pytest
 import tensorflow as tf
 
 from easyssl.functional.xla import in_xla
-
-pytestmark = pytest.mark.both_keras
 
 
 def test_only_graphs_for_xla_are_known_as_such():

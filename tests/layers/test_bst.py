@@ -238,9 +238,9 @@ def test_dynamic_shapes_and_xla():
     for sizes, where in ((SINGLE, "head"), (SIZES, "tail")):
         layer = made(inputs, **sizes, target_item_position=where)
         spec = [tf.TensorSpec([None, None, 4]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, 3])]
-        graph = tf.function(lambda *x, layer=layer: layer(list(x)), input_signature=spec)
+        graph = tf.function(lambda *x, layer=layer: layer(list(x)), input_signature=spec, autograph=False)
         np.testing.assert_allclose(graph(*inputs), layer(inputs), rtol=1e-5, atol=1e-5)
-    compiled = tf.function(lambda *x: layer(list(x)), jit_compile=True)
+    compiled = tf.function(lambda *x: layer(list(x)), jit_compile=True, autograph=False)
     np.testing.assert_allclose(compiled(*map(tf.constant, inputs)), layer(inputs), rtol=1e-5, atol=1e-5)
 
 

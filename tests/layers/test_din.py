@@ -74,7 +74,7 @@ def test_padding_changes_nothing(training, jit_compile):
     for history in (X, longer):
         layer = oracle.built(DIN(DNN), [X, LENGTHS, TARGET])
         outputs.append(
-            tf.function(layer, jit_compile=jit_compile)([history, LENGTHS, TARGET], training=training)
+            tf.function(layer, jit_compile=jit_compile, autograph=False)([history, LENGTHS, TARGET], training=training)
         )
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-5, atol=1e-5)
 
@@ -83,7 +83,7 @@ def test_padding_changes_nothing(training, jit_compile):
 def test_a_batch_without_any_step_trains(jit_compile):
     layer = oracle.built(DIN(DNN), [X, LENGTHS, TARGET])
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def step():
         with tf.GradientTape() as tape:
             output = layer([X, 0 * LENGTHS, TARGET], training=True)

@@ -35,7 +35,7 @@ def test_lookup_equals_numpy_indexing(shape):
 def test_unknown_and_missing_ids_are_the_same_under_xla():
     table = make()
     ids = tf.constant([[-1, 0, 6], [7, 10**12, -(10**12)]], tf.int64)
-    compiled = tf.function(table, jit_compile=True)
+    compiled = tf.function(table, jit_compile=True, autograph=False)
     np.testing.assert_array_equal(compiled(ids), table(ids))
     np.testing.assert_array_equal(table(ids)[1, 0], table.variable[0])
 
@@ -144,7 +144,7 @@ def test_rows_that_a_graph_reads_in_every_step(given):
     table, outside = make(), tf.range(2, 6, dtype=tf.int64)
     upstream = np.random.default_rng(1).normal(size=(4, 3)).astype("float32")
 
-    @tf.function
+    @tf.function(autograph=False)
     def read(drawn):
         ids = outside if given == "outside" else tf.constant([2, 3, 4, 5])
         with tf.GradientTape() as tape:
@@ -165,7 +165,7 @@ def test_rows_that_a_graph_reads_in_every_step(given):
 def test_other_constant_ids_have_sparse_gradients(ids):
     table = make()
 
-    @tf.function
+    @tf.function(autograph=False)
     def read():
         with tf.GradientTape() as tape:
             rows = table(tf.constant(ids))

@@ -108,7 +108,7 @@ def test_padding_and_shorter_batches_change_nothing(preset):
     layer = ReConstruct(6, preset=preset)
     expected = layer(INPUTS)
     wide = [np.pad(ATTENTION, [[0, 0], [0, 0], [0, 5]]), np.pad(X, [[0, 0], [0, 5], [0, 0]])]
-    call = tf.function(layer, input_signature=None)
+    call = tf.function(layer, input_signature=None, autograph=False)
     signature = [tf.TensorSpec([None, 3, 6]), tf.TensorSpec([None, 3, None]), tf.TensorSpec([None, None, 6])]
     padded = call.get_concrete_function([*signature, tf.TensorSpec([None], tf.int32)])
     for attention, x in ((ATTENTION, X), wide):

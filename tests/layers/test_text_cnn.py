@@ -76,7 +76,7 @@ def test_filters_that_only_fit_into_padding():
 def test_no_gradient_from_padding_and_empty_rows(jit_compile):
     layer = oracle.built(TextCNN(SIZES, FILTERS), [X, LENGTHS])
 
-    @tf.function(jit_compile=jit_compile)
+    @tf.function(jit_compile=jit_compile, autograph=False)
     def gradient(x, lengths):
         with tf.GradientTape() as tape:
             tape.watch(x)

@@ -80,7 +80,7 @@ def test_a_feature_that_the_loss_needs_is_kept_and_noise_is_dropped():
     layer = VariationalDropout(regularization_lambda=1.0, seed=1)
     layer.build([(None, 1), (None, 1)])
 
-    @tf.function
+    @tf.function(autograph=False)
     def step():
         with tf.GradientTape() as tape, collect_losses() as collected:
             kept, disturbed = layer([useful, noise], training=True)

@@ -12,8 +12,6 @@ from easyssl.losses.reduction import hardest_mean
 from easyssl.losses.weighting import normal_shares, share_of
 from easyssl.losses.ziln import ziln
 
-pytestmark = pytest.mark.both_keras
-
 RNG = np.random.default_rng(5)
 N = 10
 Z = RNG.normal(size=N) * 2

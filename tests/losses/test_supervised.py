@@ -5,8 +5,6 @@ from sklearn.metrics import log_loss, mean_squared_error
 
 from easyssl.losses import SUPERVISED_LOSSES, supervised_loss
 
-pytestmark = pytest.mark.both_keras
-
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(size=12) * 3
 LABELS = RNG.integers(0, 2, size=12)

@@ -102,6 +102,7 @@ def test_sparse_steps_follow_the_formula_row_by_row_and_leave_other_rows_alone(n
             [(tf.IndexedSlices(values, rows, tf.constant([ROWS, DIM])), variable)]
         ),
         input_signature=[tf.TensorSpec([None, DIM]), tf.TensorSpec([None], tf.int64)],
+        autograph=False,
     )
     touched = set()
     for step in range(STEPS):
@@ -218,7 +219,7 @@ def test_a_sparse_step_makes_no_tensor_as_large_as_the_table(name):
     optimizer, table = CASES[name][0](), tf.Variable(tf.zeros([rows, DIM]))
     optimizer.build([table])
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
     def step(ids):
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.square(tf.gather(table, ids) - 1.0))

@@ -14,7 +14,7 @@ STEPS = [0, 1, 2, 9, 10, 11, 99, 100, 101, 499, 500, 501, 999, 1000, 1001, 20_00
 
 
 def check(schedule, closed_form, steps=STEPS):
-    in_graph = tf.function(schedule, input_signature=[tf.TensorSpec([], tf.int64)])
+    in_graph = tf.function(schedule, input_signature=[tf.TensorSpec([], tf.int64)], autograph=False)
     for step in steps:
         expected = closed_form(np.float64(step))
         np.testing.assert_allclose(schedule(step), expected, rtol=2e-7, atol=1e-12, err_msg=str(step))

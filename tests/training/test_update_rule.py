@@ -84,6 +84,7 @@ def test_averages_equal_those_of_averaging_everything_in_every_step(sparse):
             *rule.prepare([tf.IndexedSlices(values, rows, tf.constant([ROWS, DIM]))])
         ),
         input_signature=[tf.TensorSpec([None, DIM]), tf.TensorSpec([None], tf.int64)],
+        autograph=False,
     )
     value, average = start.copy(), start.copy()
     for step in range(1, 21):

@@ -16,7 +16,7 @@ HASH = Buckets("hash", SIZE)
 def run(spec, columns, cells):
     """Transforms as an exported graph would."""
     transform = FeatureTransform({"f": spec}, dict(zip(spec.inputs, columns, strict=True)))
-    graph = tf.function(transform, input_signature=[transform.signature()])
+    graph = tf.function(transform, input_signature=[transform.signature()], autograph=False)
     raw = dict(zip(spec.inputs, cells, strict=True))
     dtypes = {name: tensor.dtype for name, tensor in transform.signature().items()}
     return graph({name: tf.constant(cell, dtypes[name]) for name, cell in raw.items()})["f"].numpy().tolist()
