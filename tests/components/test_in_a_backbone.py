@@ -14,13 +14,26 @@ from trained_config import COMPONENTS, STEPS, Trained, served_function
 from easyssl.export import versions
 
 CONFIGS = sorted((COMPONENTS / "configs").glob("*.config"))
+# Layers that report no loss and draw nothing; they are exported with the slow tests, the others every time.
+PLAIN = {
+    *("aitm_tower", "attention", "auto_dis_embedding", "bi_linear", "cin", "cross", "dot_interaction"),
+    *("fi_bi_net", "fm", "gate", "highway", "mask_block", "mask_net", "mmoe", "multi_head_attention"),
+    *("nary_dis_embedding", "periodic_embedding", "pp_net", "se_net", "text_cnn"),
+}
 
 
-@pytest.fixture(scope="module", params=CONFIGS, ids=lambda path: path.stem)
+@pytest.fixture(scope="module")
 def trained(request, tmp_path_factory):
     return Trained(request.param, tmp_path_factory.mktemp(request.param.stem))
 
 
+def for_each(plain=()):
+    """Parametrizes a test by the config; `plain` are the marks of plain layers."""
+    configs = [pytest.param(path, id=path.stem, marks=plain if path.stem in PLAIN else ()) for path in CONFIGS]
+    return pytest.mark.parametrize("trained", configs, indirect=True)
+
+
+@for_each()
 def test_it_trains(trained):
     assert len(trained.results) == STEPS
     for result in trained.results:
@@ -32,6 +45,7 @@ def test_it_trains(trained):
         assert not weights or any(trained.changed(w) for w in weights), f"nothing of {layer.name} changed"
 
 
+@for_each(plain=pytest.mark.slow)
 def test_it_is_exported_without_what_only_trains(trained):
     model, path = trained.model, trained.export()
     serve = tf.saved_model.load(str(path)).signatures["serving_default"]

@@ -88,7 +88,7 @@ def traced(config, **options):
 
 
 def test_what_is_unfit_is_found():
-    @tf.function
+    @tf.function(autograph=False)
     def unfit(x):
         with tf.device("/CPU:0"):
             y = x + 1.0
@@ -116,7 +116,9 @@ def test_the_step_of_a_component_runs_on_a_gpu(path):
     assert unfit_for_gpu(traced(parse_config(head + path.read_text(), str(path)))) == []
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", [pytest.param("mixed_bfloat16", marks=pytest.mark.slow), "mixed_float16"]
+)
 def test_the_step_in_half_precision_runs_on_a_gpu(case, precision):
     config = case.config(
         f"train_config.mixed_precision={precision}",

@@ -113,7 +113,7 @@ def weights_of(case, run):
 BAD = {0, 4, 5, 9, 10, 11, 23}
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_training_goes_on_behind_bad_rows_and_from_any_checkpoint(case, batch_size):
     cells = ["x" if number in BAD else None for number in range(24)]
     options = (
