@@ -25,7 +25,7 @@ class FitAndSave(keras.Model):
         if _KERAS_2:
             self._mean_loss = keras.metrics.Mean(name="loss")
 
-    # Nothing here needs AutoGraph, and rewriting every function of every layer takes longer than tracing them.
+    # Nothing here needs AutoGraph, and rewriting each function of each layer takes longer than tracing it.
 
     @tf.autograph.experimental.do_not_convert
     def train_step(self, *args: Any, **kwargs: Any) -> Any:
