@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from easyssl.layers import MultiInterestAttention
 from easyssl.testing import run_layer_test
@@ -10,6 +12,7 @@ pytestmark = pytest.mark.both_keras
 X = np.random.default_rng(0).normal(size=(5, 4, 6)).astype("float32")
 LENGTHS = np.array([4, 2, 0, 1, 3], "int32")
 VALID = np.arange(4) < LENGTHS[:, None]
+ATTEND = MultiInterestAttention(3, output_attention=True)
 
 
 def reference(layer, x, lengths):
@@ -61,9 +64,7 @@ def test_gate_with_attention():
 @pytest.mark.parametrize("value_projection", [True, False])
 @pytest.mark.parametrize("head", ["none", "tanh_fc"])
 def test_values(positions, value_projection, head):
-    layer = MultiInterestAttention(
-        3, 5, value_projection, positions, output_head=head, output_attention=True
-    )
+    layer = MultiInterestAttention(3, 5, value_projection, positions, output_head=head, output_attention=True)
     got = layer([X, LENGTHS])
     if head == "tanh_fc":
         layer.head_dense.bias.assign(np.arange(6) / 3.0)
@@ -83,14 +84,24 @@ def test_hidden_size_is_four_times_the_width():
     assert layer.hidden_dense.kernel.shape == (6, 24)
 
 
-def test_permuting_the_history_permutes_the_attention_only():
-    layer = MultiInterestAttention(3, output_attention=True)
-    full = np.full([5], 4)
-    order = [2, 0, 3, 1]
-    _, z, attention = layer([X, full])
-    _, moved_z, moved_attention = layer([X[:, order], full])
+@settings(deadline=None, max_examples=15)
+@given(st.lists(st.integers(0, 4), min_size=5, max_size=5), st.integers(0, 2**31))
+def test_permuting_the_history_permutes_the_attention_only(lengths, seed):
+    rng, lengths = np.random.default_rng(seed), np.array(lengths, "int32")
+    order = np.array([[*rng.permutation(n), *range(n, 4)] for n in lengths])
+    _, z, attention = ATTEND([X, lengths])
+    _, moved_z, moved_attention = ATTEND([np.take_along_axis(X, order[:, :, None], 1), lengths])
     np.testing.assert_allclose(moved_z, z, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(moved_attention, attention.numpy()[..., order], rtol=1e-4, atol=1e-6)
+    expected = np.take_along_axis(attention.numpy(), order[:, None], 2)
+    np.testing.assert_allclose(moved_attention, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        attention.numpy().sum(axis=-1), np.minimum(lengths, 1)[:, None] * np.ones(3), atol=1e-6
+    )
+    assert not np.any(attention.numpy()[np.broadcast_to(np.arange(4) >= lengths[:, None, None], (5, 3, 4))])
+
+
+def test_positions_tell_the_order():
+    full, order = np.full([5], 4), [2, 0, 3, 1]
     with_positions = MultiInterestAttention(3, max_position_embeddings=4)
     with_positions([X, full])
     with_positions.position_table.assign(np.random.default_rng(0).normal(size=(4, 6)))

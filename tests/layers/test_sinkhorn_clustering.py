@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from differences import slopes
 from tensorflow import keras
 
 from easyssl.functional.sinkhorn import sinkhorn
@@ -157,6 +158,27 @@ def test_gradients_equal_finite_differences_with_frozen_targets(similarity):
             expected[place] = (ends[0] - ends[1]) / 2e-6
         assert np.abs(expected).max() > 1e-2
         np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_of_swapped_views_take_the_targets_of_the_other_as_given():
+    layer = SinkhornClustering(3, temperature=0.2, swap=True)
+    x = [tf.constant(X), tf.constant(Y)]
+    layer(x)
+    mu = layer.prototypes.numpy().astype(np.float64)
+    frozen = [sinkhorn(tf.constant(unit(view) @ unit(mu).T)).numpy().astype(np.float64) for view in (X, Y)]
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = loss_of(layer, x)
+
+    def reference(first, second, prototypes):
+        rows = (unit(first), unit(second))
+        log_p = [np.log(softmax(row @ unit(prototypes).T / 0.2)) for row in rows]
+        return -np.mean([np.sum(frozen[1 - i] * log_p[i], axis=1) for i in (0, 1)])
+
+    gradients = tape.gradient(loss, [*x, layer.trainable_weights[0]])
+    for got, expected in zip(gradients, slopes(reference, [X, Y, mu]), strict=True):
+        assert np.abs(expected).max() > 1e-2
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_the_queue_holds_the_newest_rows_that_count():
