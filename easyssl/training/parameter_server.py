@@ -19,12 +19,13 @@ import tensorflow as tf
 from easyssl.data.cursor import Cursor
 from easyssl.training.cluster import Cluster
 from easyssl.training.devices import Devices
+from easyssl.training.due import first_reason
 from easyssl.training.optimizers.rule import UpdateRule
 from easyssl.training.pipeline import Batch, Prefetcher, filled
 from easyssl.training.row_errors import naming_rows
 from easyssl.training.signals import Preempted, StopSignals
 from easyssl.training.step import StepResult, TrainStep, inputs_of
-from easyssl.training.trainer import Trainer, first_reason
+from easyssl.training.trainer import Trainer
 
 # A table is divided among the servers if its parts have this many bytes at least.
 _MIN_PART = 256 << 10
@@ -111,7 +112,7 @@ class ServedTrainer(Trainer):
             for batch in filled(prefetched):
                 under_way.append((batch, self.served.schedule(batch)))
                 # What is decided after a step, and saved, must not have later steps in it.
-                facts = self._facts(stop, last_save, self.state.step + len(under_way))
+                facts = self.due.after(self.state, self.state.step + len(under_way), last_save, stop)
                 pending = any(facts.values())
                 wait_until(0 if pending else 2 * self.servers.number)
                 if not pending:
@@ -121,7 +122,7 @@ class ServedTrainer(Trainer):
                     self.save()
                     self.journal.leave_out()
                     last_save = time.monotonic()
-                facts = self._facts(stop, last_save, self.state.step)
+                facts = self.due.after(self.state, self.state.step, last_save, stop)
                 reason = first_reason(facts)
                 if reason is not None:
                     return reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import tensorflow as tf
@@ -17,7 +17,7 @@ from easyssl.training.checkpoint import CheckpointFolder
 from easyssl.training.cluster import Cluster
 from easyssl.training.devices import Devices, check_same_step, devices_from_config
 from easyssl.training.diagnose import first_bad_tensor
-from easyssl.training.early_stopping import early_stopping_from_config
+from easyssl.training.due import Due, first_reason
 from easyssl.training.evaluate import Evaluator
 from easyssl.training.files import put_aside, write_json
 from easyssl.training.fingerprint import check_unchanged, flatten
@@ -32,7 +32,7 @@ from easyssl.training.pipeline import Batch, Prefetcher, Preparation
 from easyssl.training.placement import Placement
 from easyssl.training.replicated_step import rules_on, step_on
 from easyssl.training.saving import RunSaver
-from easyssl.training.setup import build_model, deadline, leave_graphs_alone, make_deterministic
+from easyssl.training.setup import build_model, leave_graphs_alone, make_deterministic
 from easyssl.training.signals import Preempted, StopSignals
 from easyssl.training.state import Best, RunState, TrainResult
 from easyssl.training.step import StepResult, TrainStep
@@ -65,8 +65,7 @@ class Trainer:
         self.train_config = config.message.train_config
         if not self.train_config.num_steps and not config.message.data_config.num_epochs:
             raise config.error("train_config", "neither num_steps nor data_config.num_epochs is set")
-        self.deadline = deadline(config)
-        self.early_stopping = early_stopping_from_config(config)
+        self.due = Due(config)
         self._settled: int | None = None
         self.model_dir = pathlib.Path(config.resolve_path(config.message.model_dir, "model_dir"))
         self.cluster = cluster
@@ -153,7 +152,7 @@ class Trainer:
         return step_on(self.devices, self.model, rules, signature, self.loss_scale, jit_compile)
 
     def _best(self) -> Best:
-        rule, export = self.early_stopping, self.config.message.export_config
+        rule, export = self.due.early_stopping, self.config.message.export_config
         if rule is None:
             return Best(export.best_exporter_metric, export.metric_bigger)
         return Best(rule.metric, rule.bigger_is_better)
@@ -190,7 +189,7 @@ class Trainer:
 
     def run(self, stop: StopSignals) -> TrainResult:
         """Trains until there is a reason to end, then evaluates and saves."""
-        reason = first_reason(self.devices.total(self._reasons_to_end(self.state.step)))
+        reason = first_reason(self.devices.total(self.due.reasons_to_end(self.state, self.state.step)))
         if reason is None:
             reason = self._train(stop)
         if self.state.step == 0:
@@ -212,13 +211,13 @@ class Trainer:
             batches = order.batches(prefetched, self.placement)
             for batch in batches:
                 self.train_on(batch)
-                said = batches.agree(self._facts(stop, last_save, self.state.step))
+                said = batches.agree(self.due.after(self.state, self.state.step, last_save, stop))
                 if said["save"]:
                     self.evaluate()
                     self.save()
                     self.journal.leave_out()
                     last_save = time.monotonic()
-                    said = batches.agree(self._facts(stop, last_save, self.state.step))
+                    said = batches.agree(self.due.after(self.state, self.state.step, last_save, stop))
                 reason = first_reason(said)
                 if reason is not None:
                     return reason
@@ -226,14 +225,6 @@ class Trainer:
                     path = self.save()
                     raise Preempted(f"stopped by a signal after step {self.state.step}, saved in {path}")
         return "data"
-
-    def _facts(self, stop: StopSignals, last_save: float, step: int) -> dict[str, bool]:
-        """Returns what has to be done after a step."""
-        return {
-            **self._reasons_to_end(step),
-            "stop": stop.requested,
-            "save": self._time_to_save(last_save, step),
-        }
 
     def train_on(self, batch: Batch) -> None:
         """Does one step, and logs where it is time to."""
@@ -268,11 +259,11 @@ class Trainer:
         with self.rule.averaged():
             state.metrics = self.evaluator.run()
         state.evaluated = state.step
-        metric = state.best.metric
+        metric, rule = state.best.metric, self.due.early_stopping
         if metric in state.metrics:
             state.best.update(state.metrics[metric], state.step)
-        elif self.early_stopping is not None or self.config.message.export_config.exporter_type == "best":
-            where = self.early_stopping.path if self.early_stopping else "export_config.best_exporter_metric"
+        elif rule is not None or self.config.message.export_config.exporter_type == "best":
+            where = "export_config.best_exporter_metric" if rule is None else rule.path
             raise self.config.error(where, f"'{metric}' is not computed{nearest(metric, state.metrics)}")
         self.journal.evaluation(state, time.monotonic() - begin)
 
@@ -290,22 +281,6 @@ class Trainer:
             self.devices.settle(self.model.weights)
             self._settled = self.state.step
 
-    def _time_to_save(self, last_save: float, step: int) -> bool:
-        every, seconds = self.train_config.save_checkpoints_steps, self.train_config.save_checkpoints_secs
-        by_seconds = self.train_config.HasField("save_checkpoints_secs")
-        by_steps = self.train_config.HasField("save_checkpoints_steps") or not by_seconds
-        if by_steps and every and step % every == 0:
-            return True
-        return bool(by_seconds and seconds and time.monotonic() - last_save >= seconds)
-
-    def _reasons_to_end(self, step: int) -> dict[str, bool]:
-        limit, rule, state = self.train_config.num_steps, self.early_stopping, self.state
-        return {
-            "steps": bool(limit and step >= limit),
-            "early_stopping": rule is not None and rule.is_over(state.best, state.evaluated),
-            "dead_line": self.deadline is not None and time.time() >= self.deadline,
-        }
-
     def _expect(self, steps_per_epoch: int) -> None:
         """Tells the progress line where the run will end, once the length of an epoch is known."""
         epochs, limit = self.config.message.data_config.num_epochs, self.train_config.num_steps
@@ -322,8 +297,3 @@ class Trainer:
             f"step {self.state.step + 1}: the loss or its gradient is not finite; first bad tensor: {cause}; "
             f"rows: {place_of_all(batch.raw)}; {kept}"
         )
-
-
-def first_reason(said: Mapping[str, float]) -> str | None:
-    """Returns the reason to end that comes first, None without any."""
-    return next((reason for reason in ("steps", "early_stopping", "dead_line") if said[reason]), None)
