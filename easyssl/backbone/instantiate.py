@@ -148,9 +148,7 @@ def _takes_training(cls: Any) -> bool:
     return "training" in parameters
 
 
-def _check_keras_parameters(
-    cls: Any, kwargs: Mapping[str, Any], plan: LayerPlan, error: ErrorAt
-) -> None:
+def _check_keras_parameters(cls: Any, kwargs: Mapping[str, Any], plan: LayerPlan, error: ErrorAt) -> None:
     valid = set(inspect.signature(cls.__init__).parameters) - {"self", "kwargs", "args", "name"}
     valid |= {"dtype", "trainable"}
     for key in kwargs:

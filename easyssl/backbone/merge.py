@@ -16,9 +16,7 @@ class MergeError(ValueError):
     """Inputs that do not fit together; the message names them and their shapes."""
 
 
-def merge_inputs(
-    values: Sequence[Any], names: Sequence[str], axis: int = -1, into_list: bool = False
-) -> Any:
+def merge_inputs(values: Sequence[Any], names: Sequence[str], axis: int = -1, into_list: bool = False) -> Any:
     """Merges the values of a block's inputs.
 
     | inputs | result |

@@ -99,9 +99,7 @@ def refuse_multi_task(config: Any) -> None:
         raise config.error(f"{TOWERS}[0]", f"is for model_class {_MODEL}")
 
 
-def _tower(
-    reader: Reader, message: Any, path: str, label: str, before: Sequence[TaskTower]
-) -> TaskTower:
+def _tower(reader: Reader, message: Any, path: str, label: str, before: Sequence[TaskTower]) -> TaskTower:
     name = message.tower_name
     if not name:
         raise reader.error(path, "tower_name is missing; predictions and metrics of the task end with it")

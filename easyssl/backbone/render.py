@@ -45,9 +45,7 @@ def table(
     )
 
 
-def towers_table(
-    plan: Plan, towers: Sequence[TaskTower], parameters: Mapping[str, int] | None = None
-) -> str:
+def towers_table(plan: Plan, towers: Sequence[TaskTower], parameters: Mapping[str, int] | None = None) -> str:
     """Returns the towers of a MultiTaskModel as aligned text, one row for each task.
 
     Args:

@@ -248,4 +248,3 @@ def _pyarrow(path: str) -> tuple[Any, Any]:
     except ImportError as error:
         raise UsageError(f"{path}: Parquet needs pyarrow; run: pip install 'easyssl[parquet]'") from error
     return pyarrow.parquet, pyarrow
-

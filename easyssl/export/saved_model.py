@@ -117,9 +117,7 @@ def write_saved_model(
                     }
                     for part, function in module.parts.items()
                 }
-                | (
-                    {"serve_rows": {"inputs": ["features"], "outputs": outputs}} if module.separator else {}
-                ),
+                | ({"serve_rows": {"inputs": ["features"], "outputs": outputs}} if module.separator else {}),
                 "operations": list(operations(temporary)),
                 "verified": dataclasses.asdict(found) if found else None,
                 "config": config_text,

@@ -12,9 +12,7 @@ from typing import Any
 from easyssl.errors import UsageError, nearest
 
 VARIABLE = "TF_CONFIG"
-_EXAMPLE = (
-    """{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}"""
-)
+_EXAMPLE = """{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}"""
 _ADDRESS = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})$")
 
 

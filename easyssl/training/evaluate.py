@@ -73,9 +73,7 @@ class Evaluator:
         message = config.message
         limit = message.eval_config.num_examples
         labels = Labels.from_config(config, model.label_names, model.label_limits, model.loss_columns)
-        columns = dict.fromkeys(
-            [*model.training_transform.columns, *labels.columns, *metric_columns(config)]
-        )
+        columns = dict.fromkeys([*model.training_transform.columns, *labels.columns, *metric_columns(config)])
         return cls(
             model,
             dataset_from_config(config, "evaluate", paths=files, columns=list(columns)),

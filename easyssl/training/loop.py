@@ -82,5 +82,3 @@ def trainer_of(config: Any, stream: TextIO | None, on_write: Callable[[str], Non
     if cluster.kind != "chief":
         parameter_server.serve(cluster, stream)
     return parameter_server.ServedTrainer(config, stream, on_write, cluster)
-
-

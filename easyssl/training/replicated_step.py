@@ -47,9 +47,7 @@ class ReplicatedStep(TrainStep):
         super().__init__(model, rules[0], signature, loss_scale, jit_compile)
         self.rules = list(rules)
         self.devices = devices
-        copies = {
-            id(copy): variable for variable in model.weights for copy in devices.copies(variable)
-        }
+        copies = {id(copy): variable for variable in model.weights for copy in devices.copies(variable)}
         self._variables = [copies[id(variable)] for variable in self.rule.variables]
 
     def __call__(self, batch: Batch) -> StepResult:

@@ -125,9 +125,7 @@ class TrainStep:
             overflow = loss_finite & ~finite & (self.loss_scale.factor > 1.0)
             self.loss_scale.update(finite)
         flags = [tf.cast(finite | overflow, tf.float32), tf.cast(overflow, tf.float32)]
-        terms = [
-            value for kind in ("unweighted", "weighted", "metrics") for value in losses[kind].values()
-        ]
+        terms = [value for kind in ("unweighted", "weighted", "metrics") for value in losses[kind].values()]
         return tf.stack([*flags, norm, losses["total"], *(tf.cast(term, tf.float32) for term in terms)])
 
     def _loss_and_gradients(self, inputs: Inputs) -> tuple[dict[str, Any], Sequence[Gradient]]:
