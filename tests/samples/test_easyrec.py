@@ -25,7 +25,9 @@ FAST = (
     "cdn_on_taobao",
 )
 # What is evaluated, where it is not the AUC of one label.
+SEVERAL_TASKS = ("simple_multi_task", "mmoe", "mmoe_mirrored", "dbmtl", "aitm")
 METRICS = {
+    **{f"{name}_on_taobao": {"auc_clk", "accuracy_gender"} for name in SEVERAL_TASKS},
     "dssm_on_taobao_backbone": {"recall@"},
     "dssm_senet_on_taobao_backbone": {"recall@"},
     "parallel_dssm_on_taobao_backbone": {"recall@"},

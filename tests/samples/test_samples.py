@@ -13,7 +13,7 @@ from easyssl.backbone.plan import build_plan
 from easyssl.cli.main import main
 from easyssl.config import load_config, parse_config
 from easyssl.data.features.spec import build_feature_specs
-from easyssl.data.prepare.taobao import COLUMNS, generate_taobao
+from easyssl.data.prepare.taobao import COLUMNS
 from easyssl.metrics import metrics_from_config
 
 SAMPLES = pathlib.Path(__file__).resolve().parents[2] / "samples"
@@ -59,17 +59,6 @@ MULTI_TASK = [f"easyrec/{name}" for name in ("simple_multi_task", "mmoe", "mmoe_
 def test_a_sample_on_generated_rows_reads_the_columns_of_the_generator(model):
     config = load_config(str(SAMPLES / f"{model}_on_taobao.config"))
     assert [field.input_name for field in config.message.data_config.input_fields] == list(COLUMNS)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("model", MULTI_TASK)
-def test_a_sample_of_several_tasks_trains(model, tmp_path, capfd):
-    generate_taobao(tmp_path / "data" / "taobao", rows=300, test_rows=60)
-    settings = [f"model_dir={tmp_path / 'run'}", "train_config.num_steps=2", "export_config.exporter_type=none"]
-    words = ["train", str(SAMPLES / f"{model}_on_taobao.config"), "--data-root", str(tmp_path)]
-    assert main([*words, *(word for setting in settings for word in ("--set", setting))]) == 0
-    last = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1]
-    assert {"auc_clk", "accuracy_gender"} <= json.loads(last)["metrics"].keys()
 
 
 def test_the_sample_for_real_rows_differs_as_it_says():
