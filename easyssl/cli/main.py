@@ -18,7 +18,7 @@ from easyssl.errors import InputError, UsageError
 COMMANDS = ("check", "convert", "train", "evaluate", "predict", "export", "data", "embed-text", "layers")
 """Names of the commands; each is the module of `easyssl.cli` with that name."""
 
-OK, DEFECT, BAD_INPUT, INTERRUPTED, PREEMPTED = 0, 1, 2, 130, 143
+OK, DEFECT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 # What the machine refuses is not a defect of ours: say it in one line, like any other bad input.
 _REFUSALS = frozenset(

@@ -73,13 +73,14 @@ def run(args: argparse.Namespace) -> int:
     from easyssl.cli.model import export_trained
     from easyssl.export.exporter import find_export
     from easyssl.training import Preempted, load_trained, train
+    from easyssl.training.signals import EXIT_CODE
     from easyssl.training.trained import chosen_checkpoint
 
     try:
         result = train(config, fresh=args.fresh, allow_config_change=args.allow_config_change)
     except Preempted as stopped:
         print(f"{stopped}; the same command again goes on from there", file=sys.stderr)
-        return 143
+        return EXIT_CODE
     exporter = config.message.export_config.exporter_type
     if result.chief and exporter != "none":
         chosen = chosen_checkpoint(config, best=exporter == "best")

@@ -154,25 +154,6 @@ def draw_unseen(key: tf.Tensor, seen: tf.Tensor, count: int, num_items: int | tf
     return tf.where(unseen > 0, rank + passed, -1)
 
 
-def without_seen(items: tf.Tensor, seen: tf.Tensor) -> tf.Tensor:
-    """Puts -1, which no loss counts, where a drawn item is one of the row's own.
-
-    Args:
-        items: int `[rows, count]`.
-        seen: int `[rows, n]`.
-
-    Returns:
-        int32 `[rows, count]`.
-
-    Example:
-        >>> without_seen(tf.constant([[1, 2], [1, 2]]), tf.constant([[2, 5], [0, -1]])).numpy().tolist()
-        [[1, -1], [1, 2]]
-    """
-    items = tf.cast(items, tf.int32)
-    met = tf.reduce_any(items[:, :, None] == tf.cast(seen, tf.int32)[:, None, :], axis=2)
-    return tf.where(met, -1, items)
-
-
 def _below(coarse: tf.Tensor, fine: tf.Tensor, bound: Any) -> tf.Tensor:
     """Returns int32 numbers in [0, bound) from two uniform ones: 24 bits are too coarse for many items."""
     position = tf.cast(coarse, tf.float64) + tf.cast(fine, tf.float64) * 2.0**-24

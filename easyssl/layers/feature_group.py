@@ -13,12 +13,12 @@ from easyssl.layers.building import Shape, build_sublayer
 from easyssl.layers.embedding_table import EmbeddingTable, create_tables
 from easyssl.layers.looked_up import LookedUp, kind_of, same_length
 from easyssl.layers.nested import nested_layer
-from easyssl.layers.pooling import AttentionPooling, combine, project
+from easyssl.layers.pooling import AttentionPooling, SumPooling, combine, project
 from easyssl.layers.target_attention import AttentionInputs, TargetAttention
 from easyssl.layers.text_cnn import TextCNN
 
-SEQUENCE_POOLERS: dict[str, Any] = {"attention": AttentionPooling, "text_cnn": TextCNN}
-"""What the `sequence_combiner` of a feature may name."""
+SEQUENCE_POOLERS: dict[str, Any] = {"attention": AttentionPooling, "sum": SumPooling, "text_cnn": TextCNN}
+"""What pools a sequence: the `sequence_combiner` of its feature, or in a WIDE group the sum."""
 
 
 class GroupOutput(NamedTuple):
@@ -133,30 +133,6 @@ class FeatureGroup(keras.layers.Layer):
     def features(self) -> list[dict[str, Any]]:
         """The descriptions of the features."""
         return [dict(feature) for feature in self._features]
-
-    @property
-    def plain_widths(self) -> list[int]:
-        """Widths of `GroupOutput.plain`."""
-        return [f["width"] for f in self._features if not _is_sequence(f)]
-
-    @property
-    def pooled_widths(self) -> list[int]:
-        """Widths of `GroupOutput.pooled`."""
-        return [
-            self.poolers[f["name"]].compute_output_shape(_pooled_shapes(f))[-1]
-            for f in self._features
-            if f["sequence_combiner"]
-        ]
-
-    @property
-    def sequence_widths(self) -> list[int]:
-        """Widths of `GroupOutput.sequences`."""
-        return [f["width"] for f in self._features if _is_sequence(f)]
-
-    @property
-    def unpooled(self) -> list[str]:
-        """Sequence features without a `sequence_combiner`: fit for sequence output only."""
-        return [f["name"] for f in self._features if _is_sequence(f) and not f["sequence_combiner"]]
 
     def build(self, input_shape: Any = None) -> None:
         """Creates the tables and the kernels; no shape is needed."""

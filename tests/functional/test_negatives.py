@@ -14,7 +14,6 @@ from easyssl.functional.negatives import (
     draw_unseen,
     item_distribution,
     log_uniform,
-    without_seen,
 )
 
 SHARES = st.lists(st.integers(0, 20), min_size=1, max_size=12).filter(any)
@@ -99,11 +98,6 @@ def test_draws_compiled_with_xla_are_the_same():
 
     for one, other in zip(draw(), tf.function(draw, jit_compile=True, autograph=False)(), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_seen_items_are_marked():
-    marked = without_seen(tf.constant([[3, 4, 3], [1, 0, 2]], tf.int64), tf.constant([[3, -1], [5, -1]]))
-    assert marked.numpy().tolist() == [[-1, 4, -1], [1, 0, 2]]
 
 
 @pytest.mark.parametrize("shares", [[], [0.0, 0.0], [1.0, -1.0], [1.0, float("nan")], [[1.0]]])
