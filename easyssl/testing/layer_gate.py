@@ -98,7 +98,7 @@ def run_layer_test(
         count = len(layer.non_trainable_weights)
         check_equal("number of non-trainable weights", count, expected_num_non_trainable_weights)
     with unoptimized_graphs():
-        # AutoGraph, with which tf_keras rewrites all functions of a layer, takes several times as long as tracing.
+        # tf_keras has AutoGraph rewrite all functions of a layer, which takes longer than tracing them.
         tf.autograph.experimental.do_not_convert(gate.check_model)()
     gate.check_xla(layer, draws_alike_under_xla)
     if keeps_mask is not None:
