@@ -123,3 +123,36 @@ class AttentionPooling(keras.layers.Layer):
         """Returns the constructor arguments."""
         regularizer = keras.regularizers.serialize(self.kernel_regularizer)
         return {**super().get_config(), "kernel_regularizer": regularizer}
+
+
+@keras.utils.register_keras_serializable(package="easyssl")
+class SumPooling(keras.layers.Layer):
+    """Pools a sequence to the sum of its steps, as a WIDE group does, where each id has a weight of its own.
+
+    Args:
+        kernel_regularizer: Not used; there is no kernel.
+
+    Call arguments:
+        inputs: Pair of the sequence `[batch, seq_len, dim]` and its lengths, integer `[batch]`.
+        training: Not read.
+
+    Returns:
+        `[batch, dim]`; zeros for a row of length 0.
+
+    Example:
+        >>> SumPooling()((tf.ones([1, 3, 2]), tf.constant([2]))).numpy().tolist()
+        [[2.0, 2.0]]
+    """
+
+    def __init__(self, kernel_regularizer: Any = None, **kwargs: Any):
+        super().__init__(**kwargs)
+
+    def call(self, inputs: Any, training: bool | None = None) -> tf.Tensor:
+        """Pools."""
+        sequence, lengths = inputs
+        valid = tf.sequence_mask(tf.cast(lengths, tf.int32), tf.shape(sequence)[1])
+        return tf.reduce_sum(tf.where(valid[..., tf.newaxis], sequence, tf.zeros([], sequence.dtype)), axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Drops the steps."""
+        return (input_shape[0][0], input_shape[0][-1])

@@ -202,7 +202,7 @@ class FeatureReader:
     def _number_buckets(self) -> Buckets | None:
         message = self.message
         if message.max_val < message.min_val:
-            raise self.error("max_val", f"{message.max_val} is below min_val {message.min_val}")
+            self.warn("min_val", f"max_val {message.max_val:g} is not above it")
         if message.boundaries:
             if message.num_buckets:
                 self.warn("num_buckets", "boundaries comes first; set only one of them")

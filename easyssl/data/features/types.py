@@ -194,7 +194,8 @@ def group_features(
 
     Returns:
         One dict per feature. Its `table` is `embedding_name` if at least two features share it,
-        otherwise `<prefix>/<feature>`; None for plain numbers. Tables of WIDE groups are never shared.
+        otherwise `<prefix>/<feature>`; None for plain numbers. Tables of WIDE groups are never shared, and
+        sequences in them are summed up, whatever their `sequence_combiner` is.
 
     Example:
         >>> spec = FeatureSpec("age", "RawFeature", ("age",), element="RawFeature")
@@ -206,6 +207,9 @@ def group_features(
         spec = specs[name]
         dim = wide_output_dim if wide_output_dim else spec.embedding_dim
         table = None
+        pooler, options = spec.sequence_combiner, dict(spec.sequence_combiner_options or {})
+        if wide_output_dim and spec.is_sequence:
+            pooler, options = "sum", {}
         if dim:
             shared = spec.shared and not wide_output_dim
             table = spec.embedding_name if shared else f"{prefix}/{name}"
@@ -221,8 +225,8 @@ def group_features(
                 "weighted": spec.weighted,
                 "initializer": None if spec.initializer is None else dict(spec.initializer),
                 "max_seq_len": spec.max_seq_len,
-                "sequence_combiner": spec.sequence_combiner,
-                "sequence_combiner_options": dict(spec.sequence_combiner_options or {}),
+                "sequence_combiner": pooler,
+                "sequence_combiner_options": options,
                 "pretrained": _pretrained(spec),
             }
         )

@@ -97,6 +97,16 @@ def test_a_sequence_that_is_pooled_by_convolutions():
     assert group.poolers["cates"].pad_sequence_length == 5
 
 
+def test_a_wide_group_adds_up_the_weights_of_a_sequence(built):
+    specs, columns, _ = built
+    group = FeatureGroup(group_features(specs, ["cates", "brands"], "wide", wide_output_dim=1))
+    output = group(FeatureTransform(specs, columns)(tensors()))
+    weights = group.tables["wide/cates"].variable.numpy()[:, 0]
+    expected = [[weights[1] + weights[2]], [0.0], [9 * weights[6]]]
+    np.testing.assert_allclose(output.pooled[0], expected, rtol=1e-6)
+    assert InputLayer(only_output_feature_list=True)(output)[1].shape == (3, 1)
+
+
 def test_key_and_history_read_the_same_row(built):
     specs, columns, (deep, _) = built
     output = deep(FeatureTransform(specs, columns)(tensors()))

@@ -104,6 +104,12 @@ def test_number_of_buckets_makes_equal_intervals():
     assert spec.rows == 5
 
 
+def test_a_range_whose_end_is_not_above_its_start_scales_nothing():
+    text = 'features { input_names: "price" feature_type: RawFeature num_buckets: 4 min_val: 1 embedding_dim: 2 }'
+    spec = specs_of(text)["price"]
+    assert spec.buckets is None and spec.max_val - spec.min_val <= 0
+
+
 def test_vector_buckets_have_rows_for_each_component():
     spec = specs_of(
         'features { input_names: "tags" feature_type: RawFeature raw_input_dim: 3 boundaries: [1, 2] }'

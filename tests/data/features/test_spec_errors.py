@@ -60,7 +60,6 @@ SEQUENCE = "feature_type: SequenceFeature hash_bucket_size: 10"
         (f'input_names: "tags" {RAW} raw_input_dim: 0', "raw_input_dim", "at least 1"),
         (f'input_names: "tags" {RAW} seq_multi_sep: ";"', "seq_multi_sep", "needs combiner"),
         (f'input_names: "tags" {RAW} seq_multi_sep: ";" combiner: "avg"', "combiner", "called 'avg'"),
-        (f'input_names: "price" {RAW} min_val: 2 max_val: 1', "max_val", "1.0 is below min_val 2.0"),
         (
             f'input_names: "price" {RAW} normalizer_fn: "os.remove"',
             "normalizer_fn",
