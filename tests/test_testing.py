@@ -133,7 +133,12 @@ def test_a_sound_layer_passes_and_is_returned_built():
         (RandomInEvaluation, {}, AssertionError, "second call without training"),
         (GrowsWeights, {}, (AssertionError, ValueError), "weights after more calls|already built"),
         (OverflowsInHalfPrecision, {}, AssertionError, "output under mixed_float16: not finite"),
-        (StopsTheGradientInHalfPrecision, {}, AssertionError, "gradients under mixed_float16: number 0 is off"),
+        (
+            StopsTheGradientInHalfPrecision,
+            {},
+            AssertionError,
+            "gradients under mixed_float16: number 0 is off",
+        ),
         (HasNoGradientAtZero, {}, AssertionError, "gradients: not finite"),
         (IgnoresThePolicy, {}, AssertionError, "output dtype under mixed_float16"),
         (KeepsStateOutsideOfWeights, {}, AssertionError, "output after loading"),

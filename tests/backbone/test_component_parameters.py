@@ -99,14 +99,23 @@ def test_what_a_layer_does_not_take_is_refused_where_it_stands(layer, path, word
     ],
 )
 def test_keys_that_easyrec_passes_over_are_told(class_name, keys, idle):
-    needed = {"Dense": "units", "Dropout": "rate", "TransformerBlock": "hidden_size num_attention_heads intermediate_size"}
-    text = "".join(f" fields {{ key: '{k}' value {{ number_value: 0.5 }} }}" for k in needed.get(class_name, "").split())
+    needed = {
+        "Dense": "units",
+        "Dropout": "rate",
+        "TransformerBlock": "hidden_size num_attention_heads intermediate_size",
+    }
+    text = "".join(
+        f" fields {{ key: '{k}' value {{ number_value: 0.5 }} }}" for k in needed.get(class_name, "").split()
+    )
     text = text.replace("0.5", "4") if class_name != "Dropout" else text
     layer = f"keras_layer {{ class_name: '{class_name}' st_params {{ fields {{ key: '{keys}' value {{ number_value: 4 }} }} {text} }} }}"
     (found,) = plan_of(block("a", group("user"), layer=layer)).main.block("a").layers
     assert keys not in found.kwargs
     path = "model_config.backbone.blocks[0].keras_layer.st_params"
-    walked = {each.path: each for each in walk(parse_config(f"model_config {{ backbone {{ {block('a', layer=layer)} }} }}").message)}
+    walked = {
+        each.path: each
+        for each in walk(parse_config(f"model_config {{ backbone {{ {block('a', layer=layer)} }} }}").message)
+    }
     finding = walked.pop(f"{path}.{keys}")
     assert isinstance(finding, Finding) and not finding.refused and re.search(idle, finding.reason)
     assert all(isinstance(each, Acting) for each in walked.values())
@@ -120,7 +129,12 @@ def test_a_layer_that_easyrec_has_not_passes_over_nothing():
 
 @pytest.mark.parametrize(
     ("value", "wanted"),
-    [("number_value: 1", True), ("number_value: 0", False), ("number_value: 2", None), ("string_value: 'x'", None)],
+    [
+        ("number_value: 1", True),
+        ("number_value: 0", False),
+        ("number_value: 2", None),
+        ("string_value: 'x'", None),
+    ],
 )
 def test_numbers_are_truth_values_where_these_are_due(value, wanted):
     layer = f"keras_layer {{ class_name: 'FM' st_params {{ fields {{ key: 'use_variant' value {{ {value} }} }} }} }}"
@@ -128,7 +142,9 @@ def test_numbers_are_truth_values_where_these_are_due(value, wanted):
         path, text = refused(block("a", group("user"), layer=layer))
         assert path.endswith("use_variant") and "expected true or false" in text
     else:
-        assert plan_of(block("a", group("user"), layer=layer)).main.block("a").layers[0].kwargs == {"use_variant": wanted}
+        assert plan_of(block("a", group("user"), layer=layer)).main.block("a").layers[0].kwargs == {
+            "use_variant": wanted
+        }
 
 
 def test_text_is_a_number_where_one_is_due():

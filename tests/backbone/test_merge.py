@@ -67,7 +67,9 @@ def test_mixed_precision_joins_at_the_lower_precision():
 def test_unknown_dimensions_have_names():
     seen = []
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 4]), tf.TensorSpec([None], tf.int32)], autograph=False)
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, 4]), tf.TensorSpec([None], tf.int32)], autograph=False
+    )
     def trace(x, n):
         seen.append(describe((x, n)))
         return x

@@ -25,7 +25,9 @@ class TestGroups:
         assert plan.groups["empty"].features == ()
         assert "no block reads feature group 'empty'" in [text for _, text in warnings(plan)]
 
-    @pytest.mark.parametrize("kind", ["input_layer {}", "raw_input {}", "embedding_layer { embedding_dim: 4 }"])
+    @pytest.mark.parametrize(
+        "kind", ["input_layer {}", "raw_input {}", "embedding_layer { embedding_dim: 4 }"]
+    )
     def test_a_group_without_features_that_a_block_reads(self, kind):
         groups = GROUPS + "feature_groups { group_name: 'empty' }"
         path, text = refused(block("a", group("empty"), layer=kind), groups)

@@ -48,9 +48,7 @@ def test_fewer_positions_than_steps_are_warned_of(way):
 
     ((path, text),) = found(19)
     assert path.endswith("keras_layer.bst.max_position_embeddings")
-    assert text.startswith(
-        "BST is made for 19 steps, but feature 'history' keeps up to 20 (max_seq_len)"
-    )
+    assert text.startswith("BST is made for 19 steps, but feature 'history' keeps up to 20 (max_seq_len)")
     assert found(20) == []
 
 

@@ -120,7 +120,11 @@ BUILT = [
     (KERAS_LAYER, DENSE.replace("KEY", "unit").replace("VALUE", "4"), "'unit'; did you mean 'units'?"),
     ('"RankModel"', '"RankModle"', "no model is called 'RankModle'; did you mean 'RankModel'?"),
     ('"RankModel"', '"MultiTaskModel"', "a MultiTaskModel needs model_params.task_towers"),
-    ('"RankModel"', '"MatchModel"', "MatchModel needs the vectors of both towers; list their blocks in output_blocks"),
+    (
+        '"RankModel"',
+        '"MatchModel"',
+        "MatchModel needs the vectors of both towers; list their blocks in output_blocks",
+    ),
     ('"deep", "attended"', '"deep", "seq"', r"'seq' has several outputs .*; select one with input_slice"),
     ("axis=1)", "axis=7)", "attended"),
     ("  num_steps: 4\n", "", "train_config: neither num_steps nor data_config.num_epochs is set"),

@@ -37,7 +37,9 @@ def test_it_explains_a_layer(easyssl):
 def test_every_layer_is_explained_with_each_parameter(easyssl, name):
     code, out, err = easyssl("layers", name)
     assert code == 0 and err == ""
-    told = [line.strip().split(":")[0] for line in out.splitlines() if line.startswith("  ") and line[2] != " "]
+    told = [
+        line.strip().split(":")[0] for line in out.splitlines() if line.startswith("  ") and line[2] != " "
+    ]
     assert set(static_catalogue()[name].parameters) <= set(told)
 
 

@@ -148,7 +148,15 @@ FLAGS = {
     "data generate": {"--out", "--rows", "--seed", "--test-rows", "--tfrecord"},
     "data ml-1m": {"--history", "--next-item", "--out", "--rows", "--seed", "--source", "--test-rows"},
     "data sequences": {"--held-out", "--items", "--out", "--plain", "--source"},
-    "data mutual-information": {"--distinct", "--group", "--input", "--normalized", "--output", "--plot", "--rows"},
+    "data mutual-information": {
+        "--distinct",
+        "--group",
+        "--input",
+        "--normalized",
+        "--output",
+        "--plot",
+        "--rows",
+    },
     "layers": set(),
 }
 OF_ALL = {"--data-root", "--plugin", "--set"}

@@ -50,7 +50,9 @@ def test_a_layer_reads_what_it_writes(easyssl, config, suffix):
 def test_it_draws_a_heat_map(easyssl, config):
     path, again = config.parent / "heat.svg", config.parent / "again.svg"
     for file in (path, again):
-        code, _, err = easyssl("data", "mutual-information", config, "--group", "flat", "--plot", file, "--normalized")
+        code, _, err = easyssl(
+            "data", "mutual-information", config, "--group", "flat", "--plot", file, "--normalized"
+        )
         assert code == 0, err
     root = ElementTree.fromstring(path.read_bytes())
     texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}

@@ -29,7 +29,9 @@ def trained(request, tmp_path_factory):
 
 def for_each(plain=()):
     """Parametrizes a test by the config; `plain` are the marks of plain layers."""
-    configs = [pytest.param(path, id=path.stem, marks=plain if path.stem in PLAIN else ()) for path in CONFIGS]
+    configs = [
+        pytest.param(path, id=path.stem, marks=plain if path.stem in PLAIN else ()) for path in CONFIGS
+    ]
     return pytest.mark.parametrize("trained", configs, indirect=True)
 
 

@@ -32,7 +32,11 @@ def test_ids_are_text_where_the_column_is(tmp_path):
 def test_columns_may_stand_in_any_order_and_weights_may_be_missing(tmp_path):
     text = "\ufefffeature:string\tid:int64\r\n7|a|1\t7\r\n"
     items = read(tmp_path, text, delimiter="|", weighted=False)
-    assert items.weights.tolist() == [1.0] and items.columns["brand"].tolist() == [b"a"] and items.places == {7: 0}
+    assert (
+        items.weights.tolist() == [1.0]
+        and items.columns["brand"].tolist() == [b"a"]
+        and items.places == {7: 0}
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,10 @@ def test_columns_may_stand_in_any_order_and_weights_may_be_missing(tmp_path):
         ("id:int64\tfeature:string\n1\t1:a:1\n", r"items.tsv:1: the header .* that starts with 'weight'"),
         ("item\tweight\tfeature\n1\t1\t1:a:1\n", r"items.tsv:1: the header .* that starts with 'id'"),
         (HEAD + "1\t1\t1:a:1\n2\t1\n", r"items.tsv:3: 2 cells, expected 3 separated by tabs"),
-        (HEAD + "1\t1\t1:a\n", r"items.tsv:2: '1:a' has 2 values separated by ':', expected 3 \(item, brand, price\)"),
+        (
+            HEAD + "1\t1\t1:a\n",
+            r"items.tsv:2: '1:a' has 2 values separated by ':', expected 3 \(item, brand, price\)",
+        ),
         (HEAD + "\t1\t1:a:1\n", r"items.tsv:2: the id is empty"),
         (HEAD + "x\t1\t1:a:1\n", r"items.tsv:2: bad_number: column 'item' holds 'x', expected INT64"),
         (HEAD + "1\t1\t1:a:x\n", r"items.tsv:2: bad_number: column 'price' holds 'x', expected FLOAT"),
@@ -51,7 +58,10 @@ def test_columns_may_stand_in_any_order_and_weights_may_be_missing(tmp_path):
         (HEAD + "1\t-2\t1:a:1\n", r"items.tsv:2: the weight is -2, expected at least 0"),
         (HEAD + "1\tnan\t1:a:1\n", r"items.tsv:2: non_finite"),
         (HEAD + "1\t0\t1:a:1\n", r"items.tsv: all weights are 0"),
-        (HEAD + "1\t1\t1:a:1\n2\t1\t2:a:1\n1\t1\t1:b:1\n", r"items.tsv:4: the id '1' comes a second time, after line 2"),
+        (
+            HEAD + "1\t1\t1:a:1\n2\t1\t2:a:1\n1\t1\t1:b:1\n",
+            r"items.tsv:4: the id '1' comes a second time, after line 2",
+        ),
         (b"\xff\x00\t\x01", r"items.tsv: has no items"),
     ],
 )

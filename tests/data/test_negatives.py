@@ -92,7 +92,9 @@ def test_too_few_items_are_told(tmp_path):
 
 def test_only_the_chosen_columns_are_returned(tmp_path):
     path = item_file(tmp_path / "items.tsv", [1, 1])
-    assert list(NegativeSampler(path, ITEM, BOTH, 2, columns=["brand", "x"]).draw(ids(), 0).columns) == ["brand"]
+    assert list(NegativeSampler(path, ITEM, BOTH, 2, columns=["brand", "x"]).draw(ids(), 0).columns) == [
+        "brand"
+    ]
 
 
 def test_nothing_is_appended_without_a_sampler():
@@ -186,7 +188,12 @@ def test_a_config_draws_for_training_and_evaluation_but_not_for_prediction(tmp_p
 
 
 def test_in_memory_draws_each_item_once(tmp_path):
-    config = load(tmp_path, SAMPLER, ("negative_sampler {", "negative_sampler_in_memory {"), ("num_sample: 5", "num_sample: 19"))
+    config = load(
+        tmp_path,
+        SAMPLER,
+        ("negative_sampler {", "negative_sampler_in_memory {"),
+        ("num_sample: 5", "num_sample: 19"),
+    )
     batch = next(iter(dataset_from_config(config, "train").batches()))
     assert sorted(batch.sampled.columns["brand"].tolist()) == [10 * i for i in range(20) if i != 3]
 
@@ -198,7 +205,11 @@ def test_in_memory_draws_each_item_once(tmp_path):
         ("input_path: 'items.tsv'", "", "input_path is not set"),
         ("item_id_field: 'item'", "", "item_id_field is not set"),
         ("attr_fields: ['item', 'brand']", "", "attr_fields is not set"),
-        ("item_id_field: 'item'", "item_id_field: 'itme'", "item_id_field: there is no column 'itme'; did you mean 'item'"),
+        (
+            "item_id_field: 'item'",
+            "item_id_field: 'itme'",
+            "item_id_field: there is no column 'itme'; did you mean 'item'",
+        ),
         ("'brand']", "'brnd']", r"attr_fields\[1\]: there is no column 'brnd'; did you mean 'brand'"),
         ("'brand']", "'item']", "attr_fields: a column comes twice"),
         ("'items.tsv'", "'../items.tsv'", "leaves the folder"),
@@ -275,7 +286,9 @@ def hard_dataset(tmp_path, text=HARD, mode="train", skipped=SKIPPED):
 def test_each_row_gets_what_is_listed_for_its_user(tmp_path, mode):
     random = 3 if mode == "train" else 0
     of_w = set()
-    for batch, _ in zip(hard_dataset(tmp_path, HARD + "shuffle: false", mode).batches(), range(30), strict=False):
+    for batch, _ in zip(
+        hard_dataset(tmp_path, HARD + "shuffle: false", mode).batches(), range(30), strict=False
+    ):
         brands = with_sampled(batch.columns, batch.sampled)["brand"].tolist()
         indices = with_sampled(batch.columns, batch.sampled)[HARD_NEGATIVES]
         assert brands[:4] == [30, 20, 60, 100] and len(brands) == 4 + random + 5
@@ -289,7 +302,9 @@ def test_each_row_gets_what_is_listed_for_its_user(tmp_path, mode):
 
 
 def test_of_many_hard_negatives_some_are_drawn_by_weight(tmp_path):
-    (tmp_path / "skipped.tsv").write_text("u\ti\tw\n" + "".join(f"u\t{i}\t{w}\n" for i, w in enumerate([1, 2, 5])))
+    (tmp_path / "skipped.tsv").write_text(
+        "u\ti\tw\n" + "".join(f"u\t{i}\t{w}\n" for i, w in enumerate([1, 2, 5]))
+    )
     items = NegativeSampler(item_file(tmp_path / "items.tsv", [1] * 4), ITEM, BOTH, 1).items
     hard = HardNegatives(str(tmp_path / "skipped.tsv"), Column("user"), ITEM, 1)
     stream = np.random.PCG64(3)
@@ -301,13 +316,18 @@ def test_a_row_that_is_left_out_takes_its_hard_negatives_with_it(tmp_path):
     batch = next(iter(hard_dataset(tmp_path, HARD + "shuffle: false").batches()))
     left = batch.sampled.without(0)
     assert left.hard.tolist() == [[1, 0], [2, 0], [2, 1]]
-    assert left.columns["brand"].tolist() == [*batch.sampled.columns["brand"][:3], *batch.sampled.columns["brand"][5:]]
+    assert left.columns["brand"].tolist() == [
+        *batch.sampled.columns["brand"][:3],
+        *batch.sampled.columns["brand"][5:],
+    ]
     assert left.lines.tolist() == [*batch.sampled.lines[:3], *batch.sampled.lines[5:]]
     assert left.without(0).hard.tolist() == [[0, 0], [1, 0], [1, 1]]
 
 
 def test_both_kinds_of_edges_at_once(tmp_path):
-    text = HARD.replace("sampler {", "sampler_v2 {").replace("num_sample: 3", "num_sample: 40 pos_edge_input_path: 'clicks.tsv'")
+    text = HARD.replace("sampler {", "sampler_v2 {").replace(
+        "num_sample: 3", "num_sample: 40 pos_edge_input_path: 'clicks.tsv'"
+    )
     (tmp_path / "clicks.tsv").write_text(CLICKS)
     batch = next(iter(hard_dataset(tmp_path, text).batches()))
     assert not {40, 50, 70, 80} & set(batch.sampled.columns["brand"][:40].tolist())
@@ -319,7 +339,11 @@ def test_both_kinds_of_edges_at_once(tmp_path):
     [
         ("num_hard_sample: 2", "", "hard_negative_sampler: num_hard_sample is not set"),
         ("hard_neg_edge_input_path: 'skipped.tsv'", "", "hard_neg_edge_input_path is not set"),
-        ("user_id_field: 'user'", "user_id_field: 'usr'", "user_id_field: there is no column 'usr'; did you mean 'user'"),
+        (
+            "user_id_field: 'user'",
+            "user_id_field: 'usr'",
+            "user_id_field: there is no column 'usr'; did you mean 'user'",
+        ),
         ("'skipped.tsv'", "'gone.tsv'", "there is no file .*gone.tsv"),
     ],
 )

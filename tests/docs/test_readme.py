@@ -81,7 +81,9 @@ def test_the_served_model_is_called_as_the_readme_says(tmp_path, monkeypatch, ca
 def test_the_block_is_that_of_the_sample_in_its_short_form(root):
     config = load_config(str(root / "samples" / "cl4srec_on_taobao.config"))
     plan = build_plan(config, build_feature_specs(config))
-    (text,) = re.findall(r"^```\n(blocks \{.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    (text,) = re.findall(
+        r"^```\n(blocks \{.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
     backbone = config.message.model_config.backbone
     (place,) = [index for index, block in enumerate(backbone.blocks) if block.name == "contrastive"]
     short = parse_config(f"model_config {{ backbone {{ {text} }} }}").message.model_config.backbone.blocks[0]
@@ -96,5 +98,7 @@ def test_the_picture_is_what_the_sample_makes(root):
     config = load_config(str(root / "samples" / "cl4srec_on_taobao.config"))
     made = graph(build_plan(config, build_feature_specs(config)), ".svg")
     kept = (root / "docs" / "images" / "cl4srec_on_taobao.svg").read_text(encoding="utf-8")
-    command = "easyssl check samples/cl4srec_on_taobao.config --plan-only --plot docs/images/cl4srec_on_taobao.svg"
+    command = (
+        "easyssl check samples/cl4srec_on_taobao.config --plan-only --plot docs/images/cl4srec_on_taobao.svg"
+    )
     assert made == kept, f"run {command}"

@@ -219,6 +219,9 @@ def test_xla_and_dynamic_shapes_give_the_same():
 
     eager = run(tf.constant(sequence), tf.constant(lengths))
     spec = [tf.TensorSpec([None, None, 2]), tf.TensorSpec([None], tf.int32)]
-    for compiled in (tf.function(run, jit_compile=True, autograph=False), tf.function(run, input_signature=spec, autograph=False)):
+    for compiled in (
+        tf.function(run, jit_compile=True, autograph=False),
+        tf.function(run, input_signature=spec, autograph=False),
+    ):
         for got, want in zip(compiled(tf.constant(sequence), tf.constant(lengths)), eager, strict=True):
             np.testing.assert_array_equal(got, want)

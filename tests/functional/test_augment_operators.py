@@ -247,7 +247,9 @@ def test_similar_items_stand_for_their_items(lengths, rate, key):
         assert sum(a != b for a, b in zip(before, after, strict=True)) <= most
     wide = np.pad(ids, ((0, 0), (0, SIZE)), constant_values=PAD)
     for before, after in zip(
-        steps_of(ids, lengths), augment(wide, lengths, key, insert_rate=rate, similar_items=table), strict=True
+        steps_of(ids, lengths),
+        augment(wide, lengths, key, insert_rate=rate, similar_items=table),
+        strict=True,
     ):
         assert len(after) == len(before) + math.floor(rate * len(before))
         assert explains(before, after, similar)
@@ -290,7 +292,10 @@ def test_xla_and_dynamic_shapes_give_the_same():
 
     eager = run(ids, tf.constant(lengths))
     spec = [tf.TensorSpec([None, None], tf.int64), tf.TensorSpec([None], tf.int32)]
-    for compiled in (tf.function(run, jit_compile=True, autograph=False), tf.function(run, input_signature=spec, autograph=False)):
+    for compiled in (
+        tf.function(run, jit_compile=True, autograph=False),
+        tf.function(run, input_signature=spec, autograph=False),
+    ):
         for got, want in zip(compiled(ids, tf.constant(lengths)), eager, strict=True):
             np.testing.assert_array_equal(got, want)
 

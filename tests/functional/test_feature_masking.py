@@ -36,7 +36,9 @@ def test_a_group_is_the_seed_and_its_nearest_fields(fields, data):
 
 def test_random_masks_are_equally_likely():
     numbers = np.random.default_rng(0).random((4000, 5), "float32")
-    draw = tf.function(lambda rows: tf.vectorized_map(lambda row: draw_random_mask(row, 2), rows), autograph=False)
+    draw = tf.function(
+        lambda rows: tf.vectorized_map(lambda row: draw_random_mask(row, 2), rows), autograph=False
+    )
     masks = draw(tf.constant(numbers))
     seen = collections.Counter(tuple(np.flatnonzero(mask)) for mask in masks.numpy())
     assert seen.keys() == set(itertools.combinations(range(5), 2))

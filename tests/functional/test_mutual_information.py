@@ -25,7 +25,9 @@ def test_golden_numbers(x, y, expected):
 
 columns = st.integers(1, 40).flatmap(
     lambda rows: st.lists(
-        st.lists(st.sampled_from([0, 1, 2, 3, 2**40, 2**62]), min_size=rows, max_size=rows), min_size=1, max_size=4
+        st.lists(st.sampled_from([0, 1, 2, 3, 2**40, 2**62]), min_size=rows, max_size=rows),
+        min_size=1,
+        max_size=4,
     )
 )
 

@@ -244,7 +244,11 @@ def test_compiled_with_xla(loss):
 def test_shapes_need_not_be_known_beforehand():
     states, items, targets, _ = example(4)
     shapes = [tf.TensorSpec([None, DIM]), tf.TensorSpec([None, DIM]), tf.TensorSpec([None], tf.int64)]
-    loss = tf.function(lambda s, i, t: full_softmax(s, i, t, chunk_entries=2 * ITEMS), input_signature=shapes, autograph=False)
+    loss = tf.function(
+        lambda s, i, t: full_softmax(s, i, t, chunk_entries=2 * ITEMS),
+        input_signature=shapes,
+        autograph=False,
+    )
     ones = np.ones(TOKENS)
     for n in (TOKENS, 3, 0):
         got = loss(f32(states[:n]), f32(items), tf.constant(targets[:n]))

@@ -140,7 +140,9 @@ def test_nothing_to_compare(denominator, weights):
 
     def loss(a, b, mu):
         own = ASSIGNED[rows]
-        return contrast(a, b, mu, own, denominator=denominator, weights=None if weights is None else f32(weights))
+        return contrast(
+            a, b, mu, own, denominator=denominator, weights=None if weights is None else f32(weights)
+        )
 
     arrays = [LEFT[rows], RIGHT[rows], PROTOTYPES]
     assert float(loss(*arrays)) == 0.0
@@ -168,7 +170,9 @@ def test_distillation_equals_the_definition(tau, normalize):
     teachers = PROTOTYPES[ASSIGNED]
     options = {"temperature": tau, "normalize": normalize}
     got = cluster_distillation([f32(LEFT), f32(RIGHT)], f32(teachers), **options)
-    np.testing.assert_allclose(got, distillation_reference([LEFT, RIGHT], teachers, tau, normalize), rtol=1e-4)
+    np.testing.assert_allclose(
+        got, distillation_reference([LEFT, RIGHT], teachers, tau, normalize), rtol=1e-4
+    )
 
 
 def test_distillation_gradients_equal_finite_differences():
@@ -224,7 +228,9 @@ def test_half_precision_stays_finite(dtype):
     with tf.GradientTape() as tape:
         tape.watch([a, b, mu])
         losses = [
-            prototype_contrast(a, b, mu, own, similarity=similarity, temperature=0.02, denominator=denominator)
+            prototype_contrast(
+                a, b, mu, own, similarity=similarity, temperature=0.02, denominator=denominator
+            )
             for similarity in ("cosine", "dot")
             for denominator in ("standard", "decoupled")
         ]

@@ -48,7 +48,11 @@ def reference(z, x, positives, valid, ids=None, tau=0.02, num_rolled=1, similari
             for shift in range(1, min(batch - 1 if num_rolled is None else num_rolled, batch - 1) + 1):
                 row = (b - shift) % batch
                 seen = set() if ids is None or official else set(ids[b][valid[b]])
-                negatives += [x[row, j] for j in range(steps) if valid[row, j] and not (ids is not None and ids[row, j] in seen)]
+                negatives += [
+                    x[row, j]
+                    for j in range(steps)
+                    if valid[row, j] and not (ids is not None and ids[row, j] in seen)
+                ]
             for i in own:
                 logits = [z[b, k] @ n / tau for n in negatives]
                 if not official:
@@ -95,7 +99,9 @@ def test_invariants(seed, tau):
     again = float(ours(*moved, tau=tau, num_rolled=None))
     np.testing.assert_allclose(again, value, rtol=1e-4, atol=1e-5)
     garbage = np.where(valid[..., None], x, 1e3)
-    np.testing.assert_allclose(ours(z, garbage, positives, valid, ids, tau=tau, num_rolled=None), value, rtol=1e-5)
+    np.testing.assert_allclose(
+        ours(z, garbage, positives, valid, ids, tau=tau, num_rolled=None), value, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("official", [True, False])
@@ -183,7 +189,9 @@ def test_xla_gives_the_same_value_and_gradient(num_rolled):
         return [loss, *tape.gradient(loss, [z, x])]
 
     eager = both(f32(z), f32(x))
-    for got, expected in zip(tf.function(both, jit_compile=True, autograph=False)(f32(z), f32(x)), eager, strict=True):
+    for got, expected in zip(
+        tf.function(both, jit_compile=True, autograph=False)(f32(z), f32(x)), eager, strict=True
+    ):
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 

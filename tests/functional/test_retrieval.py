@@ -174,7 +174,10 @@ def test_compiled_and_with_unknown_shapes():
         tf.TensorSpec([None, None], tf.int64),
     ]
     args = [tf.constant(x) for x in (queries, items, targets, excluded)]
-    for function in (tf.function(rank, jit_compile=True, autograph=False), tf.function(rank, input_signature=specs, autograph=False)):
+    for function in (
+        tf.function(rank, jit_compile=True, autograph=False),
+        tf.function(rank, input_signature=specs, autograph=False),
+    ):
         for one, other in zip(plain, function(*args), strict=True):
             np.testing.assert_array_equal(one, other)
 

@@ -58,11 +58,19 @@ def rows_of(number, seed):
     for _ in range(number):
         user = rng.integers(0, 9)
         click = int(rng.random() < 0.2 + 0.07 * user)
-        yield [click, click * int(rng.random() < 0.5), user, rng.choice(["a", "b"]), round(rng.uniform(0, 3), 2)]
+        yield [
+            click,
+            click * int(rng.random() < 0.5),
+            user,
+            rng.choice(["a", "b"]),
+            round(rng.uniform(0, 3), 2),
+        ]
 
 
 def run(folder, command, *words):
-    return main([command, str(folder / "my.config"), "--set", f"model_dir={folder / 'run'}", *map(str, words)])
+    return main(
+        [command, str(folder / "my.config"), "--set", f"model_dir={folder / 'run'}", *map(str, words)]
+    )
 
 
 @pytest.fixture(scope="module")

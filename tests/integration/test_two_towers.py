@@ -92,7 +92,9 @@ def test_the_export_serves_pairs_and_each_tower(trained):
     with open(trained / "data" / "taobao" / "test.csv", newline="") as file:
         rows = [dict(zip(COLUMNS, row, strict=True)) for row in csv.reader(file)][:6]
     columns = {
-        name: tf.constant([float(row[name]) for row in rows] if name == "price" else [row[name] for row in rows])
+        name: tf.constant(
+            [float(row[name]) for row in rows] if name == "price" else [row[name] for row in rows]
+        )
         for name in COLUMNS
     }
 
@@ -145,18 +147,46 @@ def test_two_devices_share_the_rows_and_each_has_all_negatives(trained):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("'customer', 'brand', 'price'", "'customer', 'brand'", "attr_fields: lacks 'price', which the item tower 'item_tower' reads"),
-        ("'customer', 'brand', 'price'", "'customer', 'brand', 'price', 'user_id'", "attr_fields: holds 'user_id', which the user tower"),
-        ("output_blocks: ['user_tower', 'item_tower']", "concat_blocks: ['user_tower', 'item_tower']", "list their blocks in output_blocks"),
+        (
+            "'customer', 'brand', 'price'",
+            "'customer', 'brand'",
+            "attr_fields: lacks 'price', which the item tower 'item_tower' reads",
+        ),
+        (
+            "'customer', 'brand', 'price'",
+            "'customer', 'brand', 'price', 'user_id'",
+            "attr_fields: holds 'user_id', which the user tower",
+        ),
+        (
+            "output_blocks: ['user_tower', 'item_tower']",
+            "concat_blocks: ['user_tower', 'item_tower']",
+            "list their blocks in output_blocks",
+        ),
         ("temperature: 0.1", "temperature: 0", "temperature: is 0, expected a number above 0"),
-        ("temperature: 0.1", "item_tower_idx_in_output: 2", r"item_tower_idx_in_output: is 2, expected 0 to 1 \(user_tower, item_tower\)"),
-        ("temperature: 0.1", "user_tower_idx_in_output: 1", "item_tower_idx_in_output: is 1, and so is user_tower_idx_in_output"),
+        (
+            "temperature: 0.1",
+            "item_tower_idx_in_output: 2",
+            r"item_tower_idx_in_output: is 2, expected 0 to 1 \(user_tower, item_tower\)",
+        ),
+        (
+            "temperature: 0.1",
+            "user_tower_idx_in_output: 1",
+            "item_tower_idx_in_output: is 1, and so is user_tower_idx_in_output",
+        ),
         ("item_id_feature: 'adgroup_id'", "", "log_q_correction: needs item_id_feature"),
-        ("item_id_feature: 'adgroup_id'", "item_id_feature: 'adgroup'", "no feature is called 'adgroup'; did you mean 'adgroup_id'"),
+        (
+            "item_id_feature: 'adgroup_id'",
+            "item_id_feature: 'adgroup'",
+            "no feature is called 'adgroup'; did you mean 'adgroup_id'",
+        ),
         ("item_id_feature: 'adgroup_id'", "item_id_feature: 'price'", "'price' is not an IdFeature"),
         ("recall_at_topk { topk: 10 }", "auc {}", "auc needs the probability of a positive class"),
         ("recall_at_topk { topk: 10 }", "recall_at_topk { topk: 0 }", "topk: is 0; expected at least 1"),
-        ("loss_type: SOFTMAX_CROSS_ENTROPY", "", "negative_sampler: sampled items have no label; set loss_type to"),
+        (
+            "loss_type: SOFTMAX_CROSS_ENTROPY",
+            "",
+            "negative_sampler: sampled items have no label; set loss_type to",
+        ),
         ("'data/taobao/items.tsv'", "'data/taobao/gone.tsv'", "there is no file"),
     ],
 )
@@ -165,7 +195,10 @@ def test_what_does_not_fit_is_told_in_one_line(trained, tmp_path, capfd, old, ne
     assert old in text
     (tmp_path / "my.config").write_text(text.replace(old, new, 1))
     capfd.readouterr()
-    assert main(["check", str(tmp_path / "my.config"), "--data-root", str(trained), "--plan-only"]) == 2 or "gone" in new
+    assert (
+        main(["check", str(tmp_path / "my.config"), "--data-root", str(trained), "--plan-only"]) == 2
+        or "gone" in new
+    )
     err = capfd.readouterr().err
     assert err.count("\n") == 1 and re.search(message, err), err
 

@@ -89,7 +89,9 @@ def test_padding_changes_nothing(jit_compile):
         )
 
     layer = Attention()
-    got = tf.function(layer, jit_compile=jit_compile, autograph=False)([QUERY, padded(VALUE), padded(KEY), LENGTHS])
+    got = tf.function(layer, jit_compile=jit_compile, autograph=False)(
+        [QUERY, padded(VALUE), padded(KEY), LENGTHS]
+    )
     expected, _ = reference(layer, QUERY, VALUE, KEY, LENGTHS)
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 

@@ -100,7 +100,9 @@ def test_only_empty_rows_give_exactly_zero(kind, normalize):
 def test_a_sum_is_the_mean_times_the_rows_that_count(kind):
     left = np.where(np.arange(6)[:, None] == 3, 0.0, A).astype("float32")
     terms = 10 if kind in ("nce_loss", "decoupled") else 5
-    mean, total = (AuxiliaryLoss(kind, temperature=0.5, reduction=name)([left, B]) for name in ("mean", "sum"))
+    mean, total = (
+        AuxiliaryLoss(kind, temperature=0.5, reduction=name)([left, B]) for name in ("mean", "sum")
+    )
     assert float(total) == pytest.approx(terms * float(mean), rel=1e-5)
 
 

@@ -74,7 +74,9 @@ def test_padding_changes_nothing(training, jit_compile):
     for history in (X, longer):
         layer = oracle.built(DIN(DNN), [X, LENGTHS, TARGET])
         outputs.append(
-            tf.function(layer, jit_compile=jit_compile, autograph=False)([history, LENGTHS, TARGET], training=training)
+            tf.function(layer, jit_compile=jit_compile, autograph=False)(
+                [history, LENGTHS, TARGET], training=training
+            )
         )
     np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-5, atol=1e-5)
 

@@ -12,7 +12,9 @@ from easyssl.testing import run_layer_test
 pytestmark = pytest.mark.both_keras
 
 WIDTHS = (2, 3, 1, 2)
-FIELDS = [np.random.default_rng(i).uniform(1, 2, (5, width)).astype("float32") for i, width in enumerate(WIDTHS)]
+FIELDS = [
+    np.random.default_rng(i).uniform(1, 2, (5, width)).astype("float32") for i, width in enumerate(WIDTHS)
+]
 INFORMATION = [[2.0, 0.1, 0.9, 0.3], [0.1, 2.0, 0.4, 0.2], [0.9, 0.4, 2.0, 0.0], [0.3, 0.2, 0.0, 2.0]]
 CORRELATED = {"strategy": "correlated", "mutual_information": INFORMATION}
 

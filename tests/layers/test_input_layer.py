@@ -222,7 +222,9 @@ def test_xla_equals_eager(kwargs):
     given = group()
     layer = InputLayer(output_2d_tensor_and_feature_list=True, **kwargs)
     eager = layer(given, training=False)
-    compiled = tf.function(lambda group: layer(group, training=False), jit_compile=True, autograph=False)(given)
+    compiled = tf.function(lambda group: layer(group, training=False), jit_compile=True, autograph=False)(
+        given
+    )
     for got, expected in zip(tf.nest.flatten(compiled), tf.nest.flatten(eager), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 

@@ -98,7 +98,13 @@ def test_large_half_precision_inputs_stay_finite(dtype, keep):
 
 @pytest.mark.parametrize(
     "inputs",
-    [INPUTS[:3], [Z, ATTENTION, X, X], [Z[:, :2], *INPUTS[1:]], [Z, ATTENTION, X[:, :2], LENGTHS], [*INPUTS, Z]],
+    [
+        INPUTS[:3],
+        [Z, ATTENTION, X, X],
+        [Z[:, :2], *INPUTS[1:]],
+        [Z, ATTENTION, X[:, :2], LENGTHS],
+        [*INPUTS, Z],
+    ],
 )
 def test_other_inputs_are_refused(inputs):
     with pytest.raises(ValueError, match=r"ReContrast 're' takes interests"):

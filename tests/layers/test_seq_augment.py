@@ -32,7 +32,14 @@ def test_gate():
 def test_gate_of_several_sequences_and_views():
     run_layer_test(
         SeqAugment,
-        {"seed": 1, "num_views": 2, "insert_rate": 0.5, "substitute_rate": 0.5, "item_drop_rate": 0.5, "mask_id": 7},
+        {
+            "seed": 1,
+            "num_views": 2,
+            "insert_rate": 0.5,
+            "substitute_rate": 0.5,
+            "item_drop_rate": 0.5,
+            "mask_id": 7,
+        },
         ([X, IDS, X[:, :, :2]], LENGTHS),
         expected_output_shape=2 * [X.shape, IDS.shape, (4, 8, 2), LENGTHS.shape],
         expected_num_trainable_weights=2,
@@ -124,7 +131,9 @@ def test_word_drop_takes_the_third_input():
     [(X, X[:, :, :2]), (X, IDS), (IDS, X), (X, LENGTHS), (X, X[:, :5]), ([X, IDS], X), (X, [X, X])],
 )
 def test_alternatives_of_another_form_are_refused(first, third):
-    with pytest.raises(ValueError, match="'drop': `word_drop_rate` .* in the form of the first. Received shapes"):
+    with pytest.raises(
+        ValueError, match="'drop': `word_drop_rate` .* in the form of the first. Received shapes"
+    ):
         SeqAugment(word_drop_rate=0.5, mask_rate=0.0, name="drop")([first, LENGTHS, third], training=True)
 
 

@@ -41,7 +41,9 @@ def test_gate_and_values(output, width):
 def test_a_dynamic_length_is_concatenated_too():
     layer = SequenceReadout("concat")
     call = tf.function(
-        layer, input_signature=[[tf.TensorSpec([None, None, 3]), tf.TensorSpec([None], tf.int32)]], autograph=False
+        layer,
+        input_signature=[[tf.TensorSpec([None, None, 3]), tf.TensorSpec([None], tf.int32)]],
+        autograph=False,
     )
     np.testing.assert_allclose(call([X, LENGTHS]), expected("concat"))
 

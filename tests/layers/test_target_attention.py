@@ -86,7 +86,9 @@ def test_half_precision_stays_finite_and_xla_gives_the_same():
     assert half(tensors(huge)).dtype == tf.float16 and np.isfinite(half(tensors(huge))).all()
     layer = TargetAttention(NETWORK)
     expected = layer(tensors(given))
-    np.testing.assert_allclose(tf.function(layer, jit_compile=True, autograph=False)(tensors(given)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        tf.function(layer, jit_compile=True, autograph=False)(tensors(given)), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_wide_key_needs_a_projection():

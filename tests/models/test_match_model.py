@@ -168,14 +168,24 @@ def test_hard_negatives_come_from_files_to_the_loss(text, tmp_path):
     (tmp_path / "skipped.tsv").write_text("u\ti\tw\n1\t20\t1\n1\t21\t1\n3\t22\t1\n")
     (tmp_path / "rows.csv").write_text("1,1,0.5,4,4\n1,bad,0.1,5,5\n0,2,0.5,6,6\n1,3,0.5,7,7\n1,1,0.5,20,0\n")
     skip = "malformed_rows: SKIP max_malformed_rows: 1 " + HARD
-    config = parse_config(text(data=skip, head="model_dir: 'run' train_input_path: 'rows.csv'"), str(tmp_path / "my.config"))
+    config = parse_config(
+        text(data=skip, head="model_dir: 'run' train_input_path: 'rows.csv'"), str(tmp_path / "my.config")
+    )
     model = build_model(config)
     data = dataset_from_config(config, "train", columns=list(model.training_transform.columns))
     prepare = Preparation.for_model(model, Labels([]), data.bad_rows)
     (batch,) = [prepare(raw) for raw in data.batches()]
-    assert batch.rows == 4 and batch.features["hard_neg_indices"].numpy().tolist() == [[0, 0], [0, 1], [2, 0], [3, 0]]
+    assert batch.rows == 4 and batch.features["hard_neg_indices"].numpy().tolist() == [
+        [0, 0],
+        [0, 1],
+        [2, 0],
+        [3, 0],
+    ]
     assert batch.features["brand"].numpy().tolist()[-4:] == [0, 1, 2, 1]
-    step = graph_function(lambda given: model.compute_losses(given["features"], {}).predictions["logits"], open_inputs(batch, prepare.signature()))
+    step = graph_function(
+        lambda given: model.compute_losses(given["features"], {}).predictions["logits"],
+        open_inputs(batch, prepare.signature()),
+    )
     logits = step(inputs_of(batch)).numpy()
     assert logits.shape == (4, 4 + 2 + 3)
     assert (logits[:, 6:] > -1e29).sum(axis=1).tolist() == [2, 0, 1, 1]
@@ -206,7 +216,9 @@ def test_popular_items_are_corrected_for_while_training(text, rows):
     log_p = float64(losses.predictions["log_probabilities"])[0]
     np.testing.assert_allclose(log_p, np.log([1.0, 1.0, 1.0, 0.25]), atol=1e-6)
     scores = float64(losses.predictions["logits"])[0] - log_p[None, :]
-    np.testing.assert_allclose(losses.unweighted["cross_entropy_loss"], softmax_loss(scores, np.ones(4)), rtol=1e-4)
+    np.testing.assert_allclose(
+        losses.unweighted["cross_entropy_loss"], softmax_loss(scores, np.ones(4)), rtol=1e-4
+    )
     quiet = model.compute_losses(model.transform(raw), {}, None, training=False)
     assert "log_probabilities" not in quiet.predictions
 
@@ -292,7 +304,12 @@ def test_the_loss_of_a_batch_does_not_depend_on_the_order_of_its_rows(text, rows
 @pytest.mark.parametrize("masked", [False, True])
 def test_it_agrees_with_tensorflow_recommenders(text, rows, masked):
     tfrs = pytest.importorskip("tensorflow_recommenders")
-    model = built(text(params="temperature: 0.3 item_id_feature: 'item' " + f"mask_accidental_hits: {str(masked).lower()}"))
+    model = built(
+        text(
+            params="temperature: 0.3 item_id_feature: 'item' "
+            + f"mask_accidental_hits: {str(masked).lower()}"
+        )
+    )
     raw = rows(16)
     features = model.transform(raw)
     losses = model.compute_losses(features, {}, None, training=False)
@@ -310,20 +327,36 @@ def test_it_agrees_with_tensorflow_recommenders(text, rows, masked):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("loss_type: SOFTMAX_CROSS_ENTROPY", "loss_type: SIGMOID_L2_LOSS", "loss_type: SIGMOID_L2_LOSS is no loss of a MatchModel"),
-        ("loss_type: SOFTMAX_CROSS_ENTROPY", "loss_type: SOFTMAX_CROSS_ENTROPY num_class: 2", "num_class: found 2"),
+        (
+            "loss_type: SOFTMAX_CROSS_ENTROPY",
+            "loss_type: SIGMOID_L2_LOSS",
+            "loss_type: SIGMOID_L2_LOSS is no loss of a MatchModel",
+        ),
+        (
+            "loss_type: SOFTMAX_CROSS_ENTROPY",
+            "loss_type: SOFTMAX_CROSS_ENTROPY num_class: 2",
+            "num_class: found 2",
+        ),
         (
             "loss_type: SOFTMAX_CROSS_ENTROPY",
             "losses { loss_type: SOFTMAX_CROSS_ENTROPY } losses { loss_type: CLASSIFICATION loss_name: 'b' }",
             r"losses\[1\]: SOFTMAX_CROSS_ENTROPY and CLASSIFICATION cannot share one output",
         ),
-        ("hidden_units: 3 use_bn", "hidden_units: 4 use_bn", "need one width, but 'user_tower' gives .*4.* and 'item_tower' .*3"),
+        (
+            "hidden_units: 3 use_bn",
+            "hidden_units: 4 use_bn",
+            "need one width, but 'user_tower' gives .*4.* and 'item_tower' .*3",
+        ),
         (
             "inputs { feature_group_name: 'item' }",
             "inputs { feature_group_name: 'item' } inputs { feature_group_name: 'item' } merge_inputs_into_list: true",
             "item_tower",
         ),
-        ("model_class: 'MatchModel'", "model_class: 'RankModel' num_class: 2", "simi_func: is for model_class MatchModel"),
+        (
+            "model_class: 'MatchModel'",
+            "model_class: 'RankModel' num_class: 2",
+            "simi_func: is for model_class MatchModel",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told(text, old, new, message):

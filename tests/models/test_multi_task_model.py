@@ -49,7 +49,9 @@ TWO = """
   task_towers { tower_name: 'ctr' label_name: 'clk' dnn { hidden_units: [4, 3] } metrics_set { auc {} } }
   task_towers { tower_name: 'cvr' label_name: 'buy' weight: 0.5 %s }
 """
-DNN = "dnn { hidden_units: 4 use_bn: false } relation_dnn { hidden_units: 3 use_bn: false activation: 'tanh' }"
+DNN = (
+    "dnn { hidden_units: 4 use_bn: false } relation_dnn { hidden_units: 3 use_bn: false activation: 'tanh' }"
+)
 CHAIN = f"""
   task_towers {{ tower_name: 'ctr' {DNN} }}
   task_towers {{ tower_name: 'cvr' relation_tower_names: 'ctr' {DNN} }}
@@ -120,7 +122,9 @@ def randomized(model, seed=3):
 @pytest.mark.parametrize("listed", [False, True])
 def test_a_chain_of_towers(listed):
     names = ["deep", "other", "other", "deep"]
-    model = randomized(built(towers=CHAIN, output=f"output_blocks: {names}" if listed else "concat_blocks: 'deep'"))
+    model = randomized(
+        built(towers=CHAIN, output=f"output_blocks: {names}" if listed else "concat_blocks: 'deep'")
+    )
     features = model.transform(rows_of(6))
     output = model.backbone(features, training=False)
     values = [np.asarray(v, np.float64) for v in (output if listed else [output] * 4)]
@@ -168,9 +172,15 @@ def test_the_loss_of_a_tower_weighs_rows_as_the_config_says(space):
     weights[5:7] = 0
     given = {**labels, **{column.key: column.read(raw["user"]) for column in model.loss_columns}}
     losses = model.compute_losses(
-        model.transform(raw), {name: tf.constant(value) for name, value in given.items()}, weights, training=False
+        model.transform(raw),
+        {name: tf.constant(value) for name, value in given.items()},
+        weights,
+        training=False,
     )
-    w = {"ctr": weights, "cvr": np.ones(12) if SPACES[space] is None else weights * SPACES[space](labels, raw)}
+    w = {
+        "ctr": weights,
+        "cvr": np.ones(12) if SPACES[space] is None else weights * SPACES[space](labels, raw),
+    }
     expected = {}
     for name, label in (("ctr", "clk"), ("cvr", "buy")):
         z = np.asarray(losses.predictions[f"logits_{name}"], np.float64)
@@ -220,7 +230,9 @@ def test_an_order_without_another_task_adds_nothing():
     config = parse_config(text_of(towers=TWO % ORDER))
     model = build_model(config)
     assert [term.name for term in model.terms] == ["cross_entropy_loss_ctr", "cross_entropy_loss_cvr"]
-    assert any("losses[1]: has no effect: ORDER_CALIBRATE_LOSS needs" in warning for warning in config.warnings)
+    assert any(
+        "losses[1]: has no effect: ORDER_CALIBRATE_LOSS needs" in warning for warning in config.warnings
+    )
 
 
 def test_a_later_task_trains_the_relation_tower_it_reads():
@@ -228,7 +240,9 @@ def test_a_later_task_trains_the_relation_tower_it_reads():
     labels = {name: tf.constant(value) for name, value in labels_of(8).items()}
     features = model.transform(rows_of(8))
     with tf.GradientTape() as tape:
-        loss = model.compute_losses(features, labels, None, training=True).unweighted["cross_entropy_loss_cvr"]
+        loss = model.compute_losses(features, labels, None, training=True).unweighted[
+            "cross_entropy_loss_cvr"
+        ]
     first, _, third, _ = model.task_layers
     kernels = [first.relation_dnn.blocks[0].dense.trainable_variables[0], third.logits.trainable_variables[0]]
     gradients = tape.gradient(loss, kernels)
@@ -243,7 +257,9 @@ def test_the_kernels_of_towers_are_regularized():
     kernels = [w for layers in layers_of(model).values() for part in layers.values() for w, _ in part]
     kernels += [w for w in map(np.asarray, model.backbone.trainable_variables[1:]) if w.ndim == 2]
     np.testing.assert_allclose(found, 0.01 * sum(np.sum(np.square(w)) for w in kernels), rtol=1e-5)
-    assert "l2_regularization_loss" not in plain.compute_losses(features, labels, None, training=True).unweighted
+    assert (
+        "l2_regularization_loss" not in plain.compute_losses(features, labels, None, training=True).unweighted
+    )
 
 
 def test_dense_layers_of_a_task_are_normalized_activated_and_dropped():
@@ -300,29 +316,84 @@ def test_keras_fits_saves_and_loads_it_in_half_precision(tmp_path):
     [
         ({"towers": ""}, "a MultiTaskModel needs model_params.task_towers"),
         ({"towers": "task_towers {}"}, r"task_towers\[0\]: .*tower_name is missing"),
-        ({"towers": "task_towers { tower_name: 'a' } task_towers { tower_name: 'a' }"}, "two towers are called 'a'"),
-        ({"towers": "task_towers { tower_name: 'a' label_name: 'by' }"}, "label_name: 'by' is not among label_fields; did you mean 'buy'"),
-        ({"towers": "task_towers { tower_name: 'a' loss_type: CROSS_ENTROPY_LOSS }"}, r"task_towers\[0\].loss_type: "),
-        ({"towers": "task_towers { tower_name: 'a' loss_type: L2_LOSS num_class: 2 }"}, "L2_LOSS needs num_class 1; found 2"),
+        (
+            {"towers": "task_towers { tower_name: 'a' } task_towers { tower_name: 'a' }"},
+            "two towers are called 'a'",
+        ),
+        (
+            {"towers": "task_towers { tower_name: 'a' label_name: 'by' }"},
+            "label_name: 'by' is not among label_fields; did you mean 'buy'",
+        ),
+        (
+            {"towers": "task_towers { tower_name: 'a' loss_type: CROSS_ENTROPY_LOSS }"},
+            r"task_towers\[0\].loss_type: ",
+        ),
+        (
+            {"towers": "task_towers { tower_name: 'a' loss_type: L2_LOSS num_class: 2 }"},
+            "L2_LOSS needs num_class 1; found 2",
+        ),
         ({"towers": "task_towers { tower_name: 'a' num_class: 0 }"}, "num_class: found 0"),
         ({"towers": "task_towers { tower_name: 'a' dnn {} }"}, "hidden_units is empty"),
-        ({"towers": "task_towers { tower_name: 'a' dnn { hidden_units: [4, 0] } }"}, r"hidden_units\[1\]: is 0"),
-        ({"towers": "task_towers { tower_name: 'a' dnn { hidden_units: 4 dropout_ratio: 1 } }"}, r"dropout_ratio\[0\]: is 1"),
-        ({"towers": "task_towers { tower_name: 'a' dnn { hidden_units: 4 dropout_ratio: [0.1, 0.1] } }"}, "has 2 rates for 1 layers"),
-        ({"towers": TWO % "relation_tower_names: 'ct' relation_dnn { hidden_units: 4 }"}, "no earlier tower is called 'ct'; did you mean 'ctr'"),
-        ({"towers": TWO % "relation_tower_names: 'ctr' relation_dnn { hidden_units: 4 }"}, "the tower 'ctr' has no relation_dnn"),
-        ({"towers": TWO % "task_space_indicator_label: 'click'"}, "task_space_indicator_label: 'click' is not among label_fields"),
-        ({"towers": TWO % "task_space_indicator_name: 'usr' task_space_indicator_value: '1'"}, "'usr' is neither a feature nor an input field"),
-        ({"towers": TWO % "task_space_indicator_name: 'user'"}, "task_space_indicator_name needs task_space_indicator_value"),
-        ({"towers": TWO % "task_space_indicator_label: 'clk' out_task_space_weight: -1"}, "out_task_space_weight: is -1"),
-        ({"towers": "task_towers { tower_name: 'a' num_class: 3 label_name: 'kind' } task_towers { tower_name: '1_a' }"}, "called 'logits_1_a' too"),
         (
-            {"towers": f"task_towers {{ tower_name: 'a' loss_type: L2_LOSS }} task_towers {{ tower_name: 'b' relation_tower_names: 'a' {ORDER} }}"},
+            {"towers": "task_towers { tower_name: 'a' dnn { hidden_units: [4, 0] } }"},
+            r"hidden_units\[1\]: is 0",
+        ),
+        (
+            {"towers": "task_towers { tower_name: 'a' dnn { hidden_units: 4 dropout_ratio: 1 } }"},
+            r"dropout_ratio\[0\]: is 1",
+        ),
+        (
+            {"towers": "task_towers { tower_name: 'a' dnn { hidden_units: 4 dropout_ratio: [0.1, 0.1] } }"},
+            "has 2 rates for 1 layers",
+        ),
+        (
+            {"towers": TWO % "relation_tower_names: 'ct' relation_dnn { hidden_units: 4 }"},
+            "no earlier tower is called 'ct'; did you mean 'ctr'",
+        ),
+        (
+            {"towers": TWO % "relation_tower_names: 'ctr' relation_dnn { hidden_units: 4 }"},
+            "the tower 'ctr' has no relation_dnn",
+        ),
+        (
+            {"towers": TWO % "task_space_indicator_label: 'click'"},
+            "task_space_indicator_label: 'click' is not among label_fields",
+        ),
+        (
+            {"towers": TWO % "task_space_indicator_name: 'usr' task_space_indicator_value: '1'"},
+            "'usr' is neither a feature nor an input field",
+        ),
+        (
+            {"towers": TWO % "task_space_indicator_name: 'user'"},
+            "task_space_indicator_name needs task_space_indicator_value",
+        ),
+        (
+            {"towers": TWO % "task_space_indicator_label: 'clk' out_task_space_weight: -1"},
+            "out_task_space_weight: is -1",
+        ),
+        (
+            {
+                "towers": "task_towers { tower_name: 'a' num_class: 3 label_name: 'kind' } task_towers { tower_name: '1_a' }"
+            },
+            "called 'logits_1_a' too",
+        ),
+        (
+            {
+                "towers": f"task_towers {{ tower_name: 'a' loss_type: L2_LOSS }} task_towers {{ tower_name: 'b' relation_tower_names: 'a' {ORDER} }}"
+            },
             "ORDER_CALIBRATE_LOSS compares with one probability a row, which 'a' does not predict",
         ),
-        ({"towers": "task_towers { tower_name: 'a' losses { loss_type: ORDER_CALIBRATE_LOSS } }"}, "ORDER_CALIBRATE_LOSS needs a loss beside it"),
-        ({"output": "output_blocks: ['deep', 'other', 'deep']"}, r"output_blocks names 3 blocks \(deep, other, deep\) for 2 task_towers"),
-        ({"output": "output_blocks: ['listed', 'deep']"}, r"the tower 'ctr' needs one tensor \[batch, dim\], but gets list of 2"),
+        (
+            {"towers": "task_towers { tower_name: 'a' losses { loss_type: ORDER_CALIBRATE_LOSS } }"},
+            "ORDER_CALIBRATE_LOSS needs a loss beside it",
+        ),
+        (
+            {"output": "output_blocks: ['deep', 'other', 'deep']"},
+            r"output_blocks names 3 blocks \(deep, other, deep\) for 2 task_towers",
+        ),
+        (
+            {"output": "output_blocks: ['listed', 'deep']"},
+            r"the tower 'ctr' needs one tensor \[batch, dim\], but gets list of 2",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_at_its_place(parts, message):
@@ -345,6 +416,11 @@ def test_what_the_model_leaves_to_its_towers_is_warned_of():
     )
     build_model(config)
     found = "\n".join(config.warnings)
-    for field in ("model_config.loss_type", "model_config.losses", "eval_config.metrics_set", "in_task_space_weight"):
+    for field in (
+        "model_config.loss_type",
+        "model_config.losses",
+        "eval_config.metrics_set",
+        "in_task_space_weight",
+    ):
         assert f"{field} has no effect" in found or f"{field}: has no effect" in found
     assert "relation_tower_names: has no effect without relation_dnn" in found

@@ -57,7 +57,9 @@ def start(case, runs, cpus=1, task=None, ports=(), cluster=None):
         "cpus": cpus,
     }
     with open(case.folder / f"lines{task}", "a") as lines:
-        process = subprocess.Popen([sys.executable, str(DRIVER), json.dumps(job)], env=environment, stderr=lines)
+        process = subprocess.Popen(
+            [sys.executable, str(DRIVER), json.dumps(job)], env=environment, stderr=lines
+        )
     STARTED.append(process)
     return process
 
@@ -99,7 +101,10 @@ def close(found, expected, **tolerance):
 def test_two_devices_compute_what_one_does(case):
     """Also where the last batch of an epoch is smaller than the number of devices, and with row weights."""
     rows = (case.folder / "train.csv").read_text().splitlines()
-    rows = [",".join([*row.split(",")[:3], "0.0", row.split(",")[4]]) if i % 3 == 0 else row for i, row in enumerate(rows)]
+    rows = [
+        ",".join([*row.split(",")[:3], "0.0", row.split(",")[4]]) if i % 3 == 0 else row
+        for i, row in enumerate(rows)
+    ]
     (case.folder / "train.csv").write_text("\n".join(rows[: 32 * 5 + 1]) + "\n")
     case.config(text=plain(case).replace("batch_size: 32", "batch_size: 32 sample_weight: 'price'"))
     settings = ["train_config.gradient_clipping_by_norm=0.1", "train_config.num_steps=30"]
@@ -162,7 +167,9 @@ def test_two_workers_train_one_model_and_go_on_after_being_killed(case):
     assert first["chief"] and not second["chief"]
     close(second, first, rtol=0, atol=0)
     close(first, result(case, "one"), rtol=2e-4, atol=1e-6)
-    records = [json.loads(line) for line in (case.folder / "whole" / "metrics.jsonl").read_text().splitlines()]
+    records = [
+        json.loads(line) for line in (case.folder / "whole" / "metrics.jsonl").read_text().splitlines()
+    ]
     steps = [record["step"] for record in records if record["kind"] == "eval"]
     assert steps == [10, 20, 30, 40, 50, 60]
 
@@ -217,10 +224,17 @@ def test_parameter_servers(case):
 
     def run(steps):
         ports = iter(free_ports(4))
-        cluster = {kind: [f"localhost:{next(ports)}" for _ in range(number)] for kind, number in names.items()}
+        cluster = {
+            kind: [f"localhost:{next(ports)}" for _ in range(number)] for kind, number in names.items()
+        }
         tasks = [(kind, index) for kind, number in names.items() for index in range(number)]
         started = [
-            start(case, {"served": [f"train_config.num_steps={steps}", asynchronous]}, task=task, cluster=cluster)
+            start(
+                case,
+                {"served": [f"train_config.num_steps={steps}", asynchronous]},
+                task=task,
+                cluster=cluster,
+            )
             for task in tasks
         ]
         finish(case, started[0], ("chief", 0))

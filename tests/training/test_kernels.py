@@ -48,8 +48,10 @@ def unfit_for_gpu(concrete):
         if node.op in _PYTHON:
             found.add(f"{node.op} calls Python")
         elif not any(_fits(kernel, node) for kernel in get_registered_kernels_for_op(node.op).kernel):
-            types = {name: [tf.dtypes.as_dtype(t).name for t in _types(value)] for name, value in node.attr.items()}
-            found.add(f"{node.op} has no GPU kernel for {({k: v for k, v in types.items() if v})}")
+            types = {
+                name: [tf.dtypes.as_dtype(t).name for t in _types(value)] for name, value in node.attr.items()
+            }
+            found.add(f"{node.op} has no GPU kernel for { ({k: v for k, v in types.items() if v}) }")
         if any(tf.string.as_datatype_enum in _types(value) for value in node.attr.values()):
             found.add(f"{node.op} handles strings")
     return sorted(found)
@@ -130,7 +132,9 @@ def test_the_step_in_half_precision_runs_on_a_gpu(case, precision):
     assert unfit_for_gpu(traced(config, loss_scale=scale)) == []
 
 
-@pytest.mark.parametrize("make", sorted({make for make, _ in OPTIMIZERS.values()}, key=str), ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "make", sorted({make for make, _ in OPTIMIZERS.values()}, key=str), ids=lambda m: m.__name__
+)
 def test_updates_run_on_a_gpu(make):
     table, kernel = tf.Variable(tf.ones([5, 2])), tf.Variable(tf.ones([3]))
     averages = MovingAverages([table, kernel], [table], 0.9)
@@ -141,7 +145,10 @@ def test_updates_run_on_a_gpu(make):
         gradients, norm = rule.prepare([tf.IndexedSlices(values, rows, [5, 2]), dense])
         rule.apply(gradients, norm)
 
-    specs = [tf.TensorSpec(shape, dtype) for shape, dtype in (([None], tf.int64), ([None, 2], tf.float32), ([3], tf.float32))]
+    specs = [
+        tf.TensorSpec(shape, dtype)
+        for shape, dtype in (([None], tf.int64), ([None, 2], tf.float32), ([3], tf.float32))
+    ]
     assert unfit_for_gpu(update.get_concrete_function(*specs)) == []
 
 

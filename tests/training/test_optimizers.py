@@ -279,7 +279,10 @@ def test_arguments_out_of_range_are_refused(make):
             "manual_step_learning_rate { initial_learning_rate: 0.1 schedule { step: 5 learning_rate: -0.1 } }",
             "manual_step_learning_rate.schedule[0].learning_rate",
         ),
-        ("poly_decay_learning_rate { learning_rate_base: inf total_steps: 9 power: 1 }", "learning_rate_base"),
+        (
+            "poly_decay_learning_rate { learning_rate_base: inf total_steps: 9 power: 1 }",
+            "learning_rate_base",
+        ),
     ],
 )
 def test_a_rate_that_is_no_rate_is_refused_at_its_place(rate, place):

@@ -69,7 +69,9 @@ def test_each_device_gets_all_negatives_but_the_hard_ones_of_others():
     }
     whole = Batch(types.SimpleNamespace(lines=np.arange(3)), features, {}, None)
     placed = Placement(lambda raw: whole, replicas(4))(None)
-    found = [{name: part.numpy().tolist() for name, part in s.inputs["features"].items()} for s in placed.shares]
+    found = [
+        {name: part.numpy().tolist() for name, part in s.inputs["features"].items()} for s in placed.shares
+    ]
     first = {"user": [1], "item": [10, 40, 50, 11], "hard_neg_indices": [[0, 0]]}
     assert found == [
         first,

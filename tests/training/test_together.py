@@ -22,9 +22,7 @@ COLUMNS = [Column("id", "INT64")]
 def dataset(files, worker=0, workers=1, **options):
     reader = CsvReader(COLUMNS, block_size=64)
     per_worker = options.pop("batch_size") // workers
-    return Dataset(
-        reader, files, per_worker, seed=7, worker_index=worker, num_workers=workers, **options
-    )
+    return Dataset(reader, files, per_worker, seed=7, worker_index=worker, num_workers=workers, **options)
 
 
 def write(folder, counts):

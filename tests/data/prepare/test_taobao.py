@@ -32,7 +32,12 @@ def read(path):
 
 def test_files_and_facts(made):
     assert dict(made.rows) == {"train.csv": 3000, "test.csv": 700, "items.tsv": 120}
-    assert sorted(p.name for p in made.folder.iterdir()) == ["about.json", "items.tsv", "test.csv", "train.csv"]
+    assert sorted(p.name for p in made.folder.iterdir()) == [
+        "about.json",
+        "items.tsv",
+        "test.csv",
+        "train.csv",
+    ]
     about = json.loads((made.folder / "about.json").read_text())
     assert about["rows"] == dict(made.rows)
     assert about["best_reachable_auc"] == made.facts["best_reachable_auc"]
@@ -169,7 +174,9 @@ def test_the_item_file_holds_every_ad_as_the_rows_do(made):
     seen = collections.Counter(row["adgroup_id"] for row in read_of["train"])
     for row in [*read_of["train"], *read_of["test"]]:
         place = items.places[row["adgroup_id"].encode()]
-        assert [items.columns[name][place].decode() for name in ITEM_COLUMNS] == [row[n] for n in ITEM_COLUMNS]
+        assert [items.columns[name][place].decode() for name in ITEM_COLUMNS] == [
+            row[n] for n in ITEM_COLUMNS
+        ]
         assert items.weights[place] == seen[row["adgroup_id"]]
 
 
