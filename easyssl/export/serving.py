@@ -30,7 +30,8 @@ class ServingModule(tf.Module):
     """What a SavedModel holds: traced functions and exactly the variables that they read.
 
     Variables that only training uses, such as optimizer slots, random states and the weights of a contrastive
-    branch, are not part of it.
+    branch, are not part of it. The model is in it once: what takes
+    rows in another form parses them and calls it.
 
     Args:
         predict: From raw columns `[batch]` to predictions `[batch]` or `[batch, n]`.
@@ -55,7 +56,7 @@ class ServingModule(tf.Module):
         self.arguments = argument_names([c.name for c in columns])
 
         def serve_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-            return _as_outputs(predict(fill_empty(parse_examples(examples, columns), columns)))
+            return self.answer(parse_examples(examples, columns))
 
         self.serve = self._trace(predict, columns)
         self.parts = {name: self._trace(function, read) for name, (read, function) in parts.items()}
@@ -64,7 +65,7 @@ class ServingModule(tf.Module):
             examples=tf.TensorSpec([None], tf.string, name="examples")
         )
         self.columns, self.separator = tuple(columns), separator
-        self.serve_rows = self._trace_rows(predict) if separator else None
+        self.serve_rows = self._trace_rows() if separator else None
         graphs = [function.graph for function in (self.serve, *self.parts.values())]
         read = {id(handle) for graph in graphs for handle, _ in graph.captures}
         self.read_variables = [v for v in variables if id(v.handle) in read]
@@ -84,16 +85,15 @@ class ServingModule(tf.Module):
         rows = {} if self.serve_rows is None else {"serve_rows": self.serve_rows}
         return {"serving_default": self.serve, "serve_examples": self.serve_examples, **rows, **self.parts}
 
-    def _trace_rows(self, predict: Predict) -> Any:
+    def _trace_rows(self) -> Any:
         """Returns a function of rows as text."""
         from easyssl.export.row_text import parse_rows
 
-        def serve(features: tf.Tensor) -> dict[str, tf.Tensor]:
-            raw = parse_rows(features, self.columns, self.separator)
-            return _as_outputs(predict(fill_empty(raw, self.columns)))
+        def serve_rows(features: tf.Tensor) -> dict[str, tf.Tensor]:
+            return self.answer(parse_rows(features, self.columns, self.separator))
 
         spec = tf.TensorSpec([None], tf.string, name="features")
-        return tf.function(serve, autograph=False).get_concrete_function(features=spec)
+        return tf.function(serve_rows, autograph=False).get_concrete_function(features=spec)
 
     def _trace(self, predict: Predict, columns: Sequence[Column]) -> Any:
         """Returns a function of arguments called as the columns are, as far as a SavedModel can have that."""
