@@ -90,7 +90,8 @@ def test_sequences(name, dtype):
         with tf.GradientTape() as tape:
             tape.watch(x)
             outputs = tf.nest.flatten(layer([x, tf.constant(lengths)], training=True))
-            total = tf.reduce_sum(tf.cast(outputs[0], tf.float32))
+            # A mean, since a sum of such rows is more than a float16 kernel's gradient can hold.
+            total = tf.reduce_mean(tf.cast(outputs[0], tf.float32))
         gradients = tape.gradient(total, [x, *layer.trainable_weights], unconnected_gradients="zero")
         assert_finite(*outputs, *gradients)
         if name not in ("augment", "values"):  # which leave empty rows as they are
