@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from easyssl.backbone import instantiate
-from easyssl.backbone.joint_calls import join_rows, split_rows
+from easyssl.backbone.joint_calls import join_rows, split_rows, takes_list
 from easyssl.backbone.merge import MergeError, describe, merge_inputs
 from easyssl.backbone.plan import BlockPlan, GraphPlan, InputLayerPlan, InputPlan, LayerPlan
 from easyssl.backbone.plan_types import TARGET_ITEM
@@ -156,7 +156,8 @@ class Evaluation:
             return self._call(plan, self._package_input(frame, plan))
         if plan.name not in self._joint:
             given = [self._package_input(self.main, call) for call in calls]
-            joined = join_rows(given)
+            lists = all(isinstance(each, list | tuple) for each in given)
+            joined = join_rows(given) if lists or not takes_list(self._plan.packages[plan.name]) else None
             if joined is None:
                 self._joint[plan.name] = [self._call(*each) for each in zip(calls, given, strict=True)]
             else:

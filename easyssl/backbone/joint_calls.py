@@ -2,7 +2,7 @@
 
 A contrastive model encodes each batch several times: as it is, and in two views. Where no row of a package's
 output depends on another row, one call on the rows of all inputs gives the same, with a third of the
-operations to build and to start.
+operations to build and to start. Only the padding of sequences may differ: each call gets its own back.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from easyssl.backbone.plan import MAIN, GraphPlan, InputPlan, LayerPlan, Plan
 from easyssl.backbone.plan_order import targets
+from easyssl.config.expressions import indexed_item
 
 
 def joint_calls(plan: Plan, row_by_row: Callable[[str, str], bool]) -> Mapping[str, tuple[InputPlan, ...]]:
@@ -40,8 +41,14 @@ def joint_calls(plan: Plan, row_by_row: Callable[[str, str], bool]) -> Mapping[s
     return MappingProxyType(found)
 
 
+def takes_list(package: GraphPlan) -> bool:
+    """Returns whether a package reads parts of its input, which therefore has to be a list."""
+    sources = (source for block in package.blocks for source in block.inputs)
+    return any(source.kind == "package_input" and source.slice is not None for source in sources)
+
+
 def _only_reads_its_input(package: GraphPlan) -> bool:
-    return not package.output_as_list and all(
+    return all(
         block.group is None
         and block.extra_input_fn is None
         and all(_plain(layer) for layer in block.layers)
@@ -55,8 +62,11 @@ def _plain(layer: LayerPlan) -> bool:
 
 
 def _from_within(source: InputPlan, package: str) -> bool:
-    own = source.kind == "package_input" or (source.kind == "block" and source.scope == package)
-    return own and source.slice is None and source.fn is None
+    if source.kind == "package_input":
+        part = source.slice is None or indexed_item(source.slice) is not None
+    else:
+        part = source.kind == "block" and source.scope == package and source.slice is None
+    return part and source.fn is None
 
 
 def _packages_behind(plan: Plan, call: InputPlan) -> set[str]:
@@ -116,15 +126,20 @@ def split_rows(value: Any, like: Sequence[Any]) -> list[Any]:
         like: The values that were joined.
 
     Returns:
-        One value for each of `like`.
+        One value for each of `like`. Sequences that were padded to the longest are as long as before.
     """
     first = [tf.nest.flatten(each)[0] for each in like]
     rows = tf.stack([tf.shape(tensor)[0] for tensor in first])
-    pieces = [tf.split(tensor, rows, num=len(like)) for tensor in tf.nest.flatten(value)]
-    for tensor, parts in zip(first, zip(*pieces, strict=True), strict=True):
-        for part in parts:
-            part.set_shape(tensor.shape[:1].concatenate(part.shape[1:]))
-    return [tf.nest.pack_sequence_as(value, parts) for parts in zip(*pieces, strict=True)]
+    longest = max((tensor.shape[1] or 0 for tensor in first if tensor.shape.rank == 3), default=0)
+    split = []
+    for tensor in tf.nest.flatten(value):
+        parts = tf.split(tensor, rows, num=len(like))
+        for number, given in enumerate(first):
+            parts[number].set_shape(given.shape[:1].concatenate(tensor.shape[1:]))
+            if given.shape.rank == tensor.shape.rank == 3 and tensor.shape[1] in (None, longest):
+                parts[number] = parts[number][:, : tf.shape(given)[1]]
+        split.append(parts)
+    return [tf.nest.pack_sequence_as(value, parts) for parts in zip(*split, strict=True)]
 
 
 def _without_none(value: Sequence[Any]) -> list[Any]:

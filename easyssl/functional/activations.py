@@ -72,6 +72,14 @@ def activation_names() -> tuple[str, ...]:
     return (*sorted(_FUNCTIONS), "dice")
 
 
+def works_row_by_row(plain: str) -> bool:
+    """Returns whether an activation, by its plain name, is known to treat each row of a batch by itself.
+
+    "dice" has statistics of the batch, and a function of a config may have anything.
+    """
+    return plain in _FUNCTIONS
+
+
 def canonical_activation(name: str | None) -> str:
     """Returns the plain lower-case name of an activation.
 

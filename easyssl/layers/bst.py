@@ -8,7 +8,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
-from easyssl.functional.activations import activation, activation_names, canonical_activation
+from easyssl.functional.activations import activation, canonical_activation, works_row_by_row
 from easyssl.functional.packing import Packing, add_by_step, join_row, pack, packing_of, take_step, unpack
 from easyssl.layers.building import (
     build_sublayer,
@@ -206,7 +206,7 @@ class BST(keras.layers.Layer):
     @property
     def row_by_row(self) -> bool:
         """Whether no row depends on another, so that rows of several calls can share one."""
-        return self.hidden_act in activation_names() and self.hidden_act != "dice"
+        return works_row_by_row(self.hidden_act)
 
     @property
     def _has_target_slot(self) -> bool:

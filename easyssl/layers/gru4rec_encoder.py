@@ -51,6 +51,8 @@ class GRU4RecEncoder(keras.layers.Layer):
         Tan et al., "Improved recurrent neural networks for session-based recommendations", arXiv 1606.08117.
     """
 
+    row_by_row = True
+
     def __init__(
         self,
         hidden_size: int = 128,

@@ -29,6 +29,8 @@ class MeanPooling(keras.layers.Layer):
         [[2.0], [0.0]]
     """
 
+    row_by_row = True
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.supports_masking = True

@@ -52,6 +52,11 @@ class SequenceReadout(keras.layers.Layer):
         check_encoder_inputs(self, input_shape)
         super().build(input_shape)
 
+    @property
+    def row_by_row(self) -> bool:
+        """Whether no row depends on another or on padding, so that rows of several calls can share one."""
+        return self.output_kind != "concat"
+
     def call(self, inputs: Any) -> tf.Tensor:
         """Reads.
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tensorflow import keras
 
 from easyssl.errors import nearest
-from easyssl.functional.activations import canonical_activation
+from easyssl.functional.activations import canonical_activation, works_row_by_row
 from easyssl.functional.packing import add_by_step, pack, packing_of, take_step, unpack
 from easyssl.functional.sequences import last_steps, read_out
 from easyssl.functional.xla import in_xla
@@ -144,6 +144,11 @@ class SequenceTransformer(keras.layers.Layer):
             dtype=self.dtype_policy,
             name=f"block_{index}",
         )
+
+    @property
+    def row_by_row(self) -> bool:
+        """Whether no row depends on another, so that rows of several calls can share one."""
+        return works_row_by_row(self.hidden_act)
 
     def encode(
         self,

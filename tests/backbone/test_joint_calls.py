@@ -74,6 +74,79 @@ def test_statistics_of_a_batch_keep_calls_apart():
     assert not model(act="dice").backbone.joint_calls
 
 
+STATES = """
+  blocks {
+    name: "seq" inputs { feature_group_name: "seq" } input_layer { output_seq_and_normal_feature: true }
+  }
+  packages {
+    name: "short"
+    blocks {
+      name: "cut" inputs { block_name: "seq" }
+      lambda { expression: "lambda x: [x[0][:, :2], tf.minimum(x[1], 2)]" }
+    }
+  }
+  packages {
+    name: "encode"
+    blocks {
+      name: "states" inputs { use_package_input: true }
+      keras_layer {
+        class_name: "ENCODER"
+        st_params { fields { key: "output" value { string_value: "sequence" } } RATES }
+      }
+    }
+    blocks {
+      name: "last" inputs { block_name: "states" } inputs { use_package_input: true input_slice: "[1]" }
+      merge_inputs_into_list: true
+      keras_layer { class_name: "SequenceReadout" READOUT }
+    }
+    output_blocks: ["states", "last"]
+  }
+  blocks { name: "one" inputs { package_name: "encode" package_input: "seq" input_slice: "[0]" } }
+  blocks { name: "two" inputs { package_name: "encode" package_input: "short" input_slice: "[0]" } }
+  blocks {
+    name: "three" inputs { package_name: "encode" package_input: "short" input_slice: "[1]" THREE }
+  }
+  blocks {
+    name: "means"
+    inputs { block_name: "one" input_fn: "lambda x: tf.reduce_mean(x, axis=1)" }
+    inputs { block_name: "two" input_fn: "lambda x: tf.reduce_mean(x, axis=1)" }
+    inputs { block_name: "three" }
+  }
+  concat_blocks: "means"
+  top_mlp { hidden_units: 2 }
+"""
+
+
+def model_of_states(encoder="SASRecEncoder", readout="", three=""):
+    rates = ["hidden_dropout_prob"] + ["attention_probs_dropout_prob"] * (encoder != "GRU4RecEncoder")
+    text = STATES.replace("ENCODER", encoder).replace("READOUT", readout).replace("THREE", three)
+    text = text.replace(
+        "RATES", " ".join(f'fields {{ key: "{rate}" value {{ number_value: 0 }} }}' for rate in rates)
+    )
+    return build_model(parse_config(CONFIG.replace("BACKBONE", text), "test.config"))
+
+
+@pytest.mark.parametrize("encoder", ["SASRecEncoder", "BERT4RecEncoder", "GRU4RecEncoder"])
+def test_packages_with_several_outputs_are_called_once_and_give_sequences_as_long_as_before(encoder):
+    built = model_of_states(encoder)
+    assert [len(calls) for calls in built.backbone.joint_calls.values()] == [3]
+    features = built.transform(ROWS)
+    names = ["one", "two", "three"]
+    apart = built.backbone(features, training=False, return_blocks=names)[1]
+    joint = built.backbone(features, training=True, return_blocks=names)[1]
+    assert apart["encode/states"].shape[0] == 4 and joint["encode/states"].shape[0] == 12
+    assert joint["one"].shape[1] > joint["two"].shape[1] == 2
+    for name in names:
+        assert joint[name].shape == apart[name].shape
+        np.testing.assert_allclose(joint[name], apart[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_readout_as_wide_as_the_padding_keeps_calls_apart():
+    concat = 'st_params { fields { key: "output" value { string_value: "concat" } } }'
+    total = "input_fn: 'lambda x: tf.reduce_sum(x, axis=1, keepdims=True)'"
+    assert not model_of_states(readout=concat, three=total).backbone.joint_calls
+
+
 def test_sequences_of_other_lengths_are_padded():
     long, short = tf.ones([2, 3, 1]), 2 * tf.ones([1, 2, 1])
     joined = join_rows([(long, tf.constant([3, 1])), [short, tf.constant([2]), None]])
@@ -81,7 +154,7 @@ def test_sequences_of_other_lengths_are_padded():
     np.testing.assert_array_equal(joined[1], [3, 1, 2])
     first, second = split_rows(joined, [(long, tf.constant([3, 1])), (short, tf.constant([2]))])
     np.testing.assert_array_equal(first[1], [3, 1])
-    np.testing.assert_array_equal(second[0][:, :, 0], [[2, 2, 0]])
+    np.testing.assert_array_equal(second[0][:, :, 0], [[2, 2]])
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,17 @@ from typing import Any
 from easyssl.config.expressions.columns import ColumnParser
 from easyssl.config.expressions.evaluator import evaluate
 from easyssl.config.expressions.lambdas import LambdaParser
-from easyssl.config.expressions.nodes import ExpressionError, Node
+from easyssl.config.expressions.nodes import Constant, ExpressionError, Name, Node, Subscript
 from easyssl.config.expressions.parser import parse_text
 
-__all__ = ["Expression", "ExpressionError", "parse_column_expression", "parse_expression", "parse_slice"]
+__all__ = [
+    "Expression",
+    "ExpressionError",
+    "indexed_item",
+    "parse_column_expression",
+    "parse_expression",
+    "parse_slice",
+]
 
 _SLICE_PARAMETERS = ("x", "i")
 _NAME = re.compile(r"tf(\.[A-Za-z]\w*)+", re.ASCII)
@@ -114,6 +121,19 @@ def parse_slice(text: str, allow_index: bool = False) -> Expression:
         if not text.strip().startswith("[") or not (isinstance(inner, ast.Name) and inner.id == "x"):
             raise ExpressionError("expected a subscript such as '[0]' or '[:, :8]'", len(prefix) + 1)
         return parse_expression(full, parameters)
+
+
+def indexed_item(expression: Expression) -> int | None:
+    """Returns which item a subscript with a single number takes, None for any other expression.
+
+    Example:
+        >>> indexed_item(parse_slice("[1]")), indexed_item(parse_slice("[:, 1]"))
+        (1, None)
+    """
+    body = expression.body
+    if isinstance(body, Subscript) and isinstance(body.value, Name) and isinstance(body.index, Constant):
+        return body.index.value if body.index.kind == "int" else None
+    return None
 
 
 def parse_column_expression(text: str, names: Sequence[str]) -> Expression:
