@@ -9,6 +9,7 @@ from easyssl.functional.augment import augment_sequence
 from easyssl.functional.contrastive import decoupled, l2_distance, nt_xent, one_way, symmetric
 from easyssl.functional.masking import length_mask, masked_softmax, select_position, weighted_mean
 from easyssl.functional.random import add_random_state, advance, uniform
+from easyssl.functional.spread_out import spread_out
 
 __all__ = [
     "activation",
@@ -23,6 +24,7 @@ __all__ = [
     "nt_xent",
     "one_way",
     "select_position",
+    "spread_out",
     "symmetric",
     "uniform",
     "weighted_mean",

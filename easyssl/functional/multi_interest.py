@@ -13,6 +13,8 @@ from easyssl.functional.selection import first_argmax
 
 # The logarithm of an attention weight below this is that of this.
 _SMALLEST = 1e-30
+# A difference in the last bit of e^30 still makes a softmax choose one entry.
+_LARGEST_EXPONENT = 30.0
 
 
 def interest_positives(attention: tf.Tensor, valid: tf.Tensor, threshold: float | None = None) -> tf.Tensor:
@@ -183,3 +185,47 @@ def max_scores(interests: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
     for interest in others:
         best = tf.maximum(best, tf.matmul(interest, items, transpose_b=True))
     return best
+
+
+def label_aware_interest(interests: tf.Tensor, targets: tf.Tensor, power: float) -> tf.Tensor:
+    """Mixes for each target the interests, the more of one the more it is like the target.
+
+    With s_k = z_k . e, the weights are `softmax_k(s_k^power)`, where a negative s keeps its sign,
+    `-|s|^power`, so that a larger one never weighs less. 0 gives the mean of the interests, 1 the usual
+    attention. As the power grows, the choice becomes that of `read_interest` where the largest s is above 1,
+    and the mean where all are below, as the paper's formula has it.
+
+    Args:
+        interests: `[batch, num_interests, dim]`.
+        targets: `[batch, num_targets, dim]`.
+        power: The exponent, from 0 on.
+
+    Returns:
+        `[batch, num_targets, dim]` in the dtype of the interests. The gradient reaches interests and targets,
+        through the weights, too.
+
+    Example:
+        >>> interests = tf.constant([[[1.0, 0.0], [0.0, 2.0]]])
+        >>> mixed = label_aware_interest(interests, tf.constant([[[1.0, 1.0]]]), 2.0)  # exp(1), exp(4)
+        >>> [round(float(x), 4) for x in mixed[0, 0]]
+        [0.0474, 1.9051]
+
+    References:
+        Li et al., "Multi-interest network with dynamic routing for recommendation at Tmall", arXiv
+        1904.08030, section 3.5.
+    """
+    scores = tf.einsum("bkd,bnd->bnk", tf.cast(interests, tf.float32), tf.cast(targets, tf.float32))
+    weights = tf.cast(tf.nn.softmax(_powers(scores, power)), interests.dtype)
+    return tf.einsum("bnk,bkd->bnd", weights, interests)
+
+
+def _powers(scores: tf.Tensor, power: float) -> tf.Tensor:
+    """Returns powers for a softmax: as they are up to e^30, else shrunk alike until the largest fits."""
+    if power == 0:
+        return scores * 0.0
+    logs = power * tf.math.log(tf.maximum(tf.abs(scores), _SMALLEST))
+    best = tf.reduce_max(scores, axis=-1, keepdims=True)
+    excess = power * tf.math.log(tf.maximum(tf.abs(best), _SMALLEST)) - _LARGEST_EXPONENT
+    # Only negative scores can be larger in size than the best one.
+    logs = tf.minimum(logs - tf.maximum(excess, 0.0), 2 * _LARGEST_EXPONENT)
+    return tf.sign(scores) * tf.exp(logs)

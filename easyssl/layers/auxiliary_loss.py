@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import tensorflow as tf
@@ -13,6 +14,7 @@ from easyssl.functional.contrastive import decoupled, l2_distance, nt_xent, one_
 from easyssl.functional.masking import check_reduction
 from easyssl.functional.prototypes import row_weights
 from easyssl.functional.similarity import check_similarity
+from easyssl.functional.spread_out import spread_out
 from easyssl.losses.collect import report_loss
 from easyssl.registry import register
 
@@ -22,6 +24,7 @@ _NAMES = {
     "info_nce": "info_nce_loss",
     "symmetric": "symmetric_loss",
     "decoupled": "decoupled_loss",
+    "spread_out": "spread_out_loss",
 }
 _CONTRASTIVE: dict[str, Callable[..., tf.Tensor]] = {
     "nce_loss": nt_xent,
@@ -33,7 +36,7 @@ _CONTRASTIVE: dict[str, Callable[..., tf.Tensor]] = {
 
 @register("AuxiliaryLoss")
 class AuxiliaryLoss(keras.layers.Layer):
-    """Compares two views of the same rows and reports the result as a loss while training.
+    """Compares two views of the same rows, or rows among themselves, and reports a loss while training.
 
     With rows a_i of the first input, b_i of the second, and s = similarity / temperature, the types are
 
@@ -43,23 +46,26 @@ class AuxiliaryLoss(keras.layers.Layer):
     - `symmetric`: the mean of that in both directions;
     - `nce_loss` (NT-Xent): the mean over all 2 * batch views v of `-log(exp(s(v, v')) / sum_w exp(s(v, w)))`,
       where v' is the other view of v's row, and w runs over all views but v;
-    - `decoupled`: `nce_loss` without v' in the sum, which has no lower bound.
+    - `decoupled`: `nce_loss` without v' in the sum, which has no lower bound;
+    - `spread_out`, of a single input: the mean over rows of `sum_{j != i} similarity(a_i, a_j)^2`, which
+      makes rows orthogonal to each other.
 
     The loss is reported through `easyssl.losses.report_loss` as `<layer name>_<loss_type>`, with `_loss` at
     the end if the type does not end so; outside of `collect_losses` that is Keras's `add_loss`. Everything is
-    computed in float32. With a batch of one every contrastive loss is exactly 0.
+    computed in float32. With a batch of one every loss but `l2_loss` is exactly 0.
 
     A row one of whose views is a vector of zeros, as encoders give for an empty sequence, has weight 0: it is
     neither in the mean nor a negative of other rows. Where no row is left the loss is exactly 0, and so are
     its gradients. Gradients reach both inputs, also as negatives.
 
-    A third input of ids tells false negatives: rows of one id, such as the same user or the same target
-    item twice in a batch, are then no negatives of each other.
+    A further input of ids tells false negatives: rows of one id, such as the same user or the same target
+    item twice in a batch, are then not compared with each other.
 
     Args:
-        loss_type: "l2_loss", "nce_loss", "info_nce", "symmetric" or "decoupled".
+        loss_type: "l2_loss", "nce_loss", "info_nce", "symmetric", "decoupled" or "spread_out".
         loss_weight: Factor of the loss. Defaults to 1.0.
-        temperature: Divisor of the similarities; EasyRec's default. CL4SRec has 1.0. Defaults to 0.1.
+        temperature: Divisor of the similarities in contrastive losses; EasyRec's default. CL4SRec has 1.0.
+            Defaults to 0.1.
         normalize: Whether similarities are cosines; otherwise they are dot products. Defaults to False.
         cross_replica: Whether the rows of other replicas of a distribution strategy are negatives, too.
             Defaults to False.
@@ -82,11 +88,13 @@ class AuxiliaryLoss(keras.layers.Layer):
         Xie et al., "Contrastive learning for sequential recommendation", arXiv 2010.14395.
 
         Yeh et al., "Decoupled contrastive learning", arXiv 2110.06848.
+
+        Zhang et al., "Learning spread-out local feature descriptors", arXiv 1708.06320.
     """
 
     def __init__(
         self,
-        loss_type: Literal["l2_loss", "nce_loss", "info_nce", "symmetric", "decoupled"],
+        loss_type: Literal["l2_loss", "nce_loss", "info_nce", "symmetric", "decoupled", "spread_out"],
         loss_weight: float = 1.0,
         temperature: float = 0.1,
         normalize: bool = False,
@@ -112,25 +120,29 @@ class AuxiliaryLoss(keras.layers.Layer):
         """Computes the loss, and reports it if `training`.
 
         Args:
-            inputs: Two tensors `[batch, dim]`, and optionally ids `[batch]` or `[batch, 1]`.
+            inputs: Two tensors `[batch, dim]`, for "spread_out" one, and optionally ids `[batch]` or
+                `[batch, 1]`.
             training: Whether to report. Defaults to None, which is False.
 
         Returns:
             The weighted loss, a float32 scalar.
 
         Raises:
-            ValueError: If the inputs are not two matrices of one width, and ids for a contrastive loss only.
+            ValueError: If the inputs are not matrices of one width, as many as the loss compares, and ids for
+                another loss than "l2_loss" only.
         """
-        left, right, ids = self._views(inputs)
-        weights = row_weights([left, right])
+        views, ids = self._views(inputs)
+        weights = row_weights(views)
         if self.loss_type == "l2_loss":
-            loss = l2_distance(left, right, weights=weights, reduction=self.reduction)
+            loss = l2_distance(*views, weights=weights, reduction=self.reduction)
         else:
-            loss = _CONTRASTIVE[self.loss_type](
-                left,
-                right,
+            contrastive = _CONTRASTIVE.get(self.loss_type)
+            compare = (
+                spread_out if contrastive is None else partial(contrastive, temperature=self.temperature)
+            )
+            loss = compare(
+                *views,
                 similarity="cosine" if self.normalize else "dot",
-                temperature=self.temperature,
                 weights=weights,
                 ids=ids,
                 cross_replica=self.cross_replica,
@@ -140,21 +152,24 @@ class AuxiliaryLoss(keras.layers.Layer):
             report_loss(self, f"{self.name}_{_NAMES[self.loss_type]}", loss, self.loss_weight)
         return loss * self.loss_weight
 
-    def _views(self, inputs: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor | None]:
-        shapes = [x.shape for x in inputs] if isinstance(inputs, list | tuple) else [inputs.shape]
-        views, rest = shapes[:2], [tuple(shape) for shape in shapes[2:]]
-        fits = [len(shape) for shape in views] == [2, 2] and views[0][-1] == views[1][-1]
+    def _views(self, inputs: Any) -> tuple[list[tf.Tensor], tf.Tensor | None]:
+        inputs = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
+        count = 1 if self.loss_type == "spread_out" else 2
+        shapes = [tuple(x.shape) for x in inputs]
+        views, rest = shapes[:count], shapes[count:]
+        fits = [len(shape) for shape in views] == [2] * count and views[0][-1] == views[-1][-1]
         if len(rest) == 1 and self.loss_type != "l2_loss":
             fits &= len(rest[0]) == 1 or (len(rest[0]) == 2 and rest[0][1] == 1)
         else:
             fits &= not rest
         if not fits:
+            matrices = "one input [batch, dim]" if count == 1 else "two inputs [batch, dim] of one width"
             ids = "" if self.loss_type == "l2_loss" else ", and optionally ids [batch]"
             raise ValueError(
-                f"AuxiliaryLoss '{self.name}' takes two inputs [batch, dim] of one width{ids}. "
-                "Received shapes: " + ", ".join(str(tuple(shape)) for shape in shapes)
+                f"AuxiliaryLoss '{self.name}' takes {matrices}{ids}. Received shapes: "
+                + ", ".join(map(str, shapes))
             )
-        return inputs[0], inputs[1], tf.reshape(inputs[2], [-1]) if rest else None
+        return inputs[:count], tf.reshape(inputs[count], [-1]) if rest else None
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
         """Returns None: a scalar has no mask."""

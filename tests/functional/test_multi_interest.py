@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from easyssl.functional.multi_interest import (
     interest_positives,
+    label_aware_interest,
     max_scores,
     re_attend,
     read_interest,
@@ -183,3 +184,70 @@ def test_readout_takes_the_first_of_equals_and_moves_only_it():
         chosen = read_interest(z, targets)
     assert chosen.numpy().tolist() == [[[1.0, 2.0], [2.0, 1.0]]]
     assert tape.gradient(chosen, z).numpy().tolist() == [[[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]]]
+
+
+def label_aware_reference(z, e, power):
+    """Returns MIND's readout, one target and interest at a time, with logarithms that do not overflow."""
+    mixed = np.zeros_like(e)
+    for b, n in np.ndindex(e.shape[:2]):
+        scores = z[b] @ e[b, n]
+        powers = np.array([np.sign(s) * abs(s) ** power if power else 1.0 for s in scores])
+        weights = np.exp(powers - powers.max())
+        mixed[b, n] = (weights / weights.sum()) @ z[b]
+    return mixed
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**31), st.sampled_from([0.0, 0.5, 1.0, 2.0, 3.7]))
+def test_label_aware_interest(seed, power):
+    z, _, e = (
+        x / 2 for x in example(seed)
+    )  # powers of larger scores differ by more than float32 tells apart
+    got = label_aware_interest(f32(z), f32(e), power)
+    np.testing.assert_allclose(got, label_aware_reference(z, e, power), rtol=2e-3, atol=2e-4)
+
+
+def test_label_aware_interest_has_the_paper_s_limits():
+    z = np.array([[[3.0, 0.0], [0.0, 2.0], [-4.0, 0.0]]])
+    e = np.array([[[1.0, 1.0], [-1.0, 0.0], [0.0, 1.0]]])
+    hard = read_interest(f32(z), f32(e))
+    for power in (10.0, 1000.0):
+        np.testing.assert_allclose(label_aware_interest(f32(z), f32(e), power), hard, atol=1e-5)
+    even = np.broadcast_to(z.mean(axis=1, keepdims=True), z.shape)
+    np.testing.assert_allclose(label_aware_interest(f32(z), f32(e), 0.0), even, rtol=1e-5)
+    small = label_aware_interest(f32(z / 100), f32(e), 50.0)  # as the formula has it: 0.03^50 is nearly 0
+    np.testing.assert_allclose(small, even / 100, rtol=1e-5)
+
+
+def test_the_gradient_of_label_aware_interest():
+    z, _, e = example(3)
+    aim = np.random.default_rng(4).normal(size=e.shape)
+    for power in (1.0, 2.0):
+        with tf.GradientTape() as tape:
+            given_z, given_e = f32(z), f32(e)
+            tape.watch([given_z, given_e])
+            value = tf.reduce_sum(f32(aim) * label_aware_interest(given_z, given_e, power))
+        gradients = tape.gradient(value, [given_z, given_e])
+        for which, gradient in enumerate(gradients):
+            for index in ((0, 0, 0), (2, 1, 3), (4, 2, 5)):
+                step = np.zeros_like((z, e)[which])
+                step[index] = 1e-5
+                high, low = (
+                    np.sum(aim * label_aware_reference(z + sign * (1 - which) * step, e, power))
+                    if which == 0
+                    else np.sum(aim * label_aware_reference(z, e + sign * step, power))
+                    for sign in (1, -1)
+                )
+                assert float(gradient[index]) == pytest.approx((high - low) / 2e-5, rel=2e-3, abs=2e-3)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.3, 1.0, 7.0, 1e6])
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e3, 1e15])
+def test_label_aware_interest_is_finite(power, size):
+    z, e = f32(size * np.sign(example(0)[0])), f32(np.sign(example(1)[2]))
+    with tf.GradientTape() as tape:
+        tape.watch([z, e])
+        mixed = label_aware_interest(z, e, power)
+        value = tf.reduce_sum(mixed)
+    assert np.all(np.isfinite(mixed))
+    assert all(np.all(np.isfinite(g)) for g in tape.gradient(value, [z, e]))

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
-from easyssl.functional import decoupled, l2_distance, nt_xent, one_way, symmetric
+from easyssl.functional import decoupled, l2_distance, nt_xent, one_way, spread_out, symmetric
 from easyssl.layers import AuxiliaryLoss
 from easyssl.losses import collect_losses
 from easyssl.testing import run_layer_test
@@ -61,6 +61,44 @@ def test_ids_tell_false_negatives(kind, shape):
     expected = FUNCTIONS[kind](tf.constant(A), tf.constant(B), temperature=0.5, ids=tf.constant(IDS))
     np.testing.assert_allclose(layer([A, B, IDS.reshape(shape)]), expected, rtol=1e-6)
     assert float(expected) != pytest.approx(float(layer([A, B])))
+
+
+@pytest.mark.parametrize(
+    ("normalize", "inputs"), [(False, A), (True, [A, IDS]), pytest.param(False, [A], marks=pytest.mark.slow)]
+)
+def test_gate_and_value_of_spread_out(normalize, inputs):
+    options = {"loss_type": "spread_out", "loss_weight": 0.3, "normalize": normalize}
+    run_layer_test(
+        AuxiliaryLoss,
+        options,
+        inputs,
+        expected_output_shape=(),
+        expected_num_trainable_weights=0,
+        expected_num_non_trainable_weights=0,
+        float32_output=True,
+    )
+    with collect_losses() as collected:
+        AuxiliaryLoss(**options, name="far")(inputs, training=True)
+    ((name, term),) = collected.terms.items()
+    ids = tf.constant(IDS) if len(inputs) == 2 else None
+    expected = spread_out(tf.constant(A), similarity="cosine" if normalize else "dot", ids=ids)
+    assert name == "far_spread_out_loss"
+    np.testing.assert_allclose([term.value, term.weighted], [expected, 0.3 * expected], rtol=1e-6)
+
+
+def test_spread_out_leaves_empty_rows_out():
+    padded = np.insert(A, 2, 0.0, axis=0)
+    layer = AuxiliaryLoss("spread_out")
+    assert float(layer(padded)) == pytest.approx(float(layer(A)), rel=1e-6)
+    assert float(layer(np.zeros_like(A))) == float(layer(A[:1])) == 0.0
+
+
+@pytest.mark.parametrize("inputs", [[A, B], [A, IDS, IDS], A[0]])
+def test_spread_out_takes_one_input(inputs):
+    with pytest.raises(
+        ValueError, match=r"AuxiliaryLoss 'aux' takes one input \[batch, dim\], and optionally"
+    ):
+        AuxiliaryLoss("spread_out", name="aux")(inputs)
 
 
 def loss_and_gradients(kind, normalize, *inputs):

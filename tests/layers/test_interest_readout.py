@@ -54,6 +54,24 @@ def test_the_gradient_reaches_the_chosen_interest_and_the_target():
     np.testing.assert_allclose(aimed, Z[np.arange(5), chosen], rtol=1e-6)
 
 
+@pytest.mark.parametrize("power", [1.0, pytest.param(2.5, marks=pytest.mark.slow)])
+def test_gate_with_a_power(power):
+    layer = run_layer_test(
+        InterestReadout,
+        {"power": power},
+        [Z, TARGET],
+        expected_output_shape=(5, 6),
+        expected_num_trainable_weights=0,
+        expected_num_non_trainable_weights=0,
+        float32_output=True,
+    )
+    scores = np.einsum("bkd,bd->bk", Z, TARGET)
+    weights = np.exp(np.sign(scores) * np.abs(scores) ** power)
+    expected = np.einsum("bk,bkd->bd", weights / weights.sum(axis=1, keepdims=True), Z)
+    np.testing.assert_allclose(layer([Z, TARGET], training=True), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(layer([Z, TARGET]), InterestReadout()([Z, TARGET]))
+
+
 def test_of_equal_interests_the_first_is_chosen():
     z = np.array([[[0, 1, 5], [1, 0, 0], [1, 0, 7]]], "float32")
     assert InterestReadout()([z, np.array([[1, 1, 0]], "float32")]).numpy().tolist() == [[0, 1, 5]]
@@ -76,3 +94,6 @@ def test_other_inputs_are_refused(inputs):
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="unknown output 'scores'; did you mean 'score'"):
         InterestReadout("scores")
+    for power in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="`power` must be a number from 0 on"):
+            InterestReadout(power=power)
