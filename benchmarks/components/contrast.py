@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.components.case import Arrays, Case, Function, Sizes, normal, unit
-from easyssl.functional.contrastive import nt_xent, one_way
+from easyssl.functional.contrastive import decoupled, nt_xent, one_way, symmetric
+from easyssl.functional.spread_out import spread_out
 from easyssl.layers import BatchSoftmax
 
 _TEMPERATURE = 0.2
@@ -24,6 +25,44 @@ def _one_way(sizes: Sizes) -> tuple[Function, Function]:
     def plain(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
         logits = tf.matmul(unit(left), unit(right), transpose_b=True) / _TEMPERATURE
         return -tf.reduce_mean(tf.linalg.diag_part(tf.nn.log_softmax(logits)))
+
+    return ours, plain
+
+
+def _symmetric(sizes: Sizes) -> tuple[Function, Function]:
+    def ours(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        return symmetric(left, right, similarity="cosine", temperature=_TEMPERATURE)
+
+    def plain(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        logits = tf.matmul(unit(left), unit(right), transpose_b=True) / _TEMPERATURE
+        both = tf.nn.log_softmax(logits) + tf.transpose(tf.nn.log_softmax(tf.transpose(logits)))
+        return -tf.reduce_mean(tf.linalg.diag_part(both)) / 2.0
+
+    return ours, plain
+
+
+def _decoupled(sizes: Sizes) -> tuple[Function, Function]:
+    def ours(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        return decoupled(left, right, similarity="cosine", temperature=_TEMPERATURE)
+
+    def plain(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        both = unit(tf.concat([left, right], axis=0))
+        logits = tf.matmul(both, both, transpose_b=True) / _TEMPERATURE
+        own = tf.tile(tf.eye(tf.shape(left)[0]), [2, 2])
+        positives = tf.reduce_sum(unit(left) * unit(right), axis=1) / _TEMPERATURE
+        return tf.reduce_mean(tf.reduce_logsumexp(logits + _NEVER * own, axis=1)) - tf.reduce_mean(positives)
+
+    return ours, plain
+
+
+def _spread_out(sizes: Sizes) -> tuple[Function, Function]:
+    def ours(left: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        return spread_out(left, similarity="cosine")
+
+    def plain(left: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
+        gram = tf.matmul(unit(left), unit(left), transpose_b=True)
+        gram *= 1.0 - tf.eye(tf.shape(left)[0])
+        return tf.reduce_mean(tf.reduce_sum(tf.square(gram), axis=1))
 
     return ours, plain
 
@@ -78,7 +117,10 @@ CASES = [
     )
     for name, inputs, make in (
         ("one_way", _views, _one_way),
+        ("symmetric", _views, _symmetric),
         ("nt_xent", _views, _nt_xent),
+        ("decoupled", _views, _decoupled),
+        ("spread_out", _views, _spread_out),
         ("BatchSoftmax", _items, _batch_softmax),
     )
 ]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from benchmarks.components.case import Arrays, Case, Function, Sizes, lengths, normal, project
 from easyssl.functional.activations import activation
-from easyssl.layers import BST, BERT4RecEncoder, CaserEncoder, GRU4RecEncoder, SASRecEncoder
+from easyssl.layers import BST, BERT4RecEncoder, CaserEncoder, GRU4RecEncoder, MeanPooling, SASRecEncoder
 
 _BLOCKS = 2
 _HEADS = 2
@@ -148,6 +148,19 @@ def _windows(sizes: Sizes) -> float:
     return sizes.seq * (sizes.seq + 1) / 2
 
 
+def _mean(sizes: Sizes) -> tuple[Function, Function]:
+    layer = MeanPooling()
+
+    def ours(sequence: tf.Tensor, row_lengths: tf.Tensor) -> tf.Tensor:
+        return tf.square(layer([sequence, row_lengths]))
+
+    def plain(sequence: tf.Tensor, row_lengths: tf.Tensor) -> tf.Tensor:
+        mask = tf.sequence_mask(row_lengths, tf.shape(sequence)[1], tf.float32)[:, :, None]
+        return tf.square(tf.reduce_sum(sequence * mask, axis=1) / tf.reduce_sum(mask, axis=1))
+
+    return ours, plain
+
+
 CASES = [
     *(
         Case(
@@ -169,6 +182,15 @@ CASES = [
         work=lambda s: s.batch * s.seq * 6 * s.dim**2,
         memory=lambda s: s.batch * s.seq * 6 * s.dim + 6 * s.dim**2,
         base=Sizes(batch=256, seq=16),
+    ),
+    Case(
+        name="MeanPooling",
+        axes={"batch": (256, 512, 1024), "seq": (16, 32, 64)},
+        inputs=_sequences,
+        make=_mean,
+        work=lambda s: s.batch * s.seq * s.dim,
+        memory=lambda s: s.batch * s.seq * s.dim,
+        base=Sizes(batch=512),
     ),
     Case(
         name="CaserEncoder",

@@ -5,7 +5,14 @@ from __future__ import annotations
 import tensorflow as tf
 
 from benchmarks.components.case import Arrays, Case, Function, Sizes, lengths, normal
-from easyssl.layers import ClozeMask, FeatureMasking, MoEWhiteningAdaptor, SeqAugment, ValueDropout
+from easyssl.layers import (
+    ClozeMask,
+    FeatureMasking,
+    MoEWhiteningAdaptor,
+    ParametricWhitening,
+    SeqAugment,
+    ValueDropout,
+)
 
 _RATE = 0.5
 
@@ -130,6 +137,19 @@ def _adaptor(sizes: Sizes) -> tuple[Function, Function]:
     return ours, plain
 
 
+def _whitening(sizes: Sizes) -> tuple[Function, Function]:
+    layer = ParametricWhitening(sizes.dim)
+
+    def ours(vectors: tf.Tensor) -> tf.Tensor:
+        return tf.square(layer(vectors, training=True))
+
+    def plain(vectors: tf.Tensor) -> tf.Tensor:
+        centered = vectors - tf.convert_to_tensor(layer.shift)
+        return tf.square(centered @ tf.convert_to_tensor(layer.kernel))
+
+    return ours, plain
+
+
 CASES = [
     Case(
         name="SeqAugment",
@@ -170,6 +190,14 @@ CASES = [
         memory=lambda s: s.batch * s.fields * s.dim,
         same=False,
         base=Sizes(batch=1024, dim=16),
+    ),
+    Case(
+        name="ParametricWhitening",
+        axes={"batch": (4096, 8192, 16384)},
+        inputs=_vectors,
+        make=_whitening,
+        work=lambda s: s.batch * s.dim**2,
+        memory=lambda s: 5 * s.batch * s.dim,
     ),
     Case(
         name="MoEWhiteningAdaptor",
