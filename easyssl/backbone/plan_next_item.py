@@ -42,6 +42,10 @@ class NextItemPlan:
         loss_weight: Weight of the loss.
         top_k: Items on a list.
         exclude_history: Whether lists leave out the history.
+        interest_power: Exponent of label-aware attention; None for a hard choice among interests.
+        category: Column with the category of an item, `""` for none.
+        diversity: What an item of another category adds on a list; 0 leaves lists as they are.
+        diversity_candidates: From how many items such a list is chosen.
         streams: Groups with items drawn uniformly, and how many.
     """
 
@@ -62,6 +66,10 @@ class NextItemPlan:
     loss_weight: float
     top_k: int
     exclude_history: bool
+    interest_power: float | None
+    category: str
+    diversity: float
+    diversity_candidates: int
     streams: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -121,6 +129,7 @@ def plan_next_item(config: Any, plan: Plan, specs: Mapping[str, FeatureSpec]) ->
         )
     if message.item_bias and similarity == "COSINE":
         raise config.error(f"{_PLACE}.item_bias", "needs similarity DOT; a cosine has no bias")
+    _check_lists(config, message, columns)
     _check_history(config, plan, specs, message.history, targets)
     return NextItemPlan(
         user=user,
@@ -140,6 +149,10 @@ def plan_next_item(config: Any, plan: Plan, specs: Mapping[str, FeatureSpec]) ->
         loss_weight=_float(message, "loss_weight"),
         top_k=message.top_k,
         exclude_history=message.exclude_history,
+        interest_power=_float(message, "interest_power") if message.HasField("interest_power") else None,
+        category=message.category,
+        diversity=_float(message, "diversity"),
+        diversity_candidates=message.diversity_candidates,
         streams=_streams(config, plan, specs, columns),
     )
 
@@ -200,6 +213,26 @@ def _check_numbers(config: Any, message: Any, loss: str) -> None:
     for field in ("top_k", *(("num_negatives",) if loss in _DRAWN else ())):
         if getattr(message, field) < 1:
             raise config.error(f"{_PLACE}.{field}", "is 0, expected at least 1")
+
+
+def _check_lists(config: Any, message: Any, columns: tuple[str, ...]) -> None:
+    for field in ("interest_power", "diversity"):
+        if not 0 <= getattr(message, field) < float("inf"):
+            found = f"is {getattr(message, field):g}, expected a number from 0 on"
+            raise config.error(f"{_PLACE}.{field}", found)
+    if message.category and message.category not in columns:
+        known = nearest(message.category, columns)
+        raise config.error(
+            f"{_PLACE}.category",
+            f"'{message.category}' is not among data_config.item_corpus.input_fields{known}",
+        )
+    if message.diversity and not message.category:
+        raise config.error(f"{_PLACE}.diversity", "needs next_item.category, a column of the item corpus")
+    if message.diversity and message.diversity_candidates < message.top_k:
+        raise config.error(
+            f"{_PLACE}.diversity_candidates",
+            f"is {message.diversity_candidates}, expected at least top_k, which is {message.top_k}",
+        )
 
 
 def _check_history(

@@ -42,6 +42,12 @@ class ItemCorpus:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def numbers_of(self, column: str) -> np.ndarray:
+        """Numbers the different cells of a column: int32 `[items]`, -1 for empty ones."""
+        cells = self.columns[column]
+        numbers = np.unique(cells, return_inverse=True)[1].astype(np.int32)
+        return np.where(cells == b"", np.int32(-1), numbers) if cells.dtype == object else numbers
+
 
 def corpus_columns(config: Config) -> dict[str, Column]:
     """Returns the columns of the item corpus by name; none if the config has no corpus.

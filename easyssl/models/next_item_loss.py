@@ -10,6 +10,7 @@ from tensorflow import keras
 
 from easyssl.backbone.plan_next_item import NextItemPlan
 from easyssl.functional import next_item
+from easyssl.functional.multi_interest import label_aware_interest
 from easyssl.functional.negatives import (
     ItemDistribution,
     draw_items,
@@ -170,6 +171,8 @@ class NextItemLoss(keras.layers.Layer):
             num_items: How many items there are, if that is known beforehand.
         """
         plan = self.plan
+        if plan.interest_power is not None:
+            states = self._mixed(states, vectors, candidates.of(targets), plan.interest_power)
         given: dict[str, Any] = {"temperature": plan.temperature, "weights": weights}
         if plan.loss == "FULL_SOFTMAX":
             return next_item.full_softmax(states, vectors, targets, **given)
@@ -193,6 +196,15 @@ class NextItemLoss(keras.layers.Layer):
             num_negative_items=max(1, (num_items or 2) - 1),
             **given,
         )
+
+    def _mixed(self, states: tf.Tensor, vectors: tf.Tensor, wanted: tf.Tensor, power: float) -> tf.Tensor:
+        """Returns the interests `[tokens, dim]` as label-aware attention mixes them."""
+        aims = tf.gather(vectors, tf.maximum(wanted, 0))[:, None, :]
+        if self.bias is None:
+            return label_aware_interest(states, aims, power)[:, 0]
+        # The bias of an item says nothing about interests.
+        mixed = label_aware_interest(states[..., :-1], aims[..., :-1], power)[:, 0]
+        return tf.concat([mixed, states[:, 0, -1:]], axis=-1)
 
     def _log_probabilities(self, candidates: Candidates) -> tf.Tensor | None:
         """Returns the log of how probable each candidate is as a negative; None for all alike."""

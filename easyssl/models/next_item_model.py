@@ -16,6 +16,7 @@ from easyssl.backbone.plan_types import TARGET_ITEM
 from easyssl.config import Config
 from easyssl.data.item_corpus import ItemCorpus, read_corpus
 from easyssl.data.transform import FeatureTransform
+from easyssl.functional.controllable import choose_diverse
 from easyssl.functional.masking import select_position
 from easyssl.functional.packing import dense_packing, pack, packing_of
 from easyssl.functional.ranking_twice import rank_twice
@@ -133,8 +134,8 @@ class NextItemModel(BackboneModel):
         excluded = None
         if self.next_item.exclude_history:
             excluded = self.items.places_of(inputs[self._own.seen])
-        found = rank_items(users, items, k=self.next_item.top_k, excluded=excluded)
-        return {"item_ids": self._names(found.ids), "scores": found.scores, "user_emb": users}
+        ids, scores = self._list(users, items, excluded)
+        return {"item_ids": self._names(ids), "scores": scores, "user_emb": users}
 
     def predict_for_loss(self, features: Mapping[str, tf.Tensor], training: bool) -> Mapping[str, tf.Tensor]:
         """Returns what the loss is computed from, or with `training` unset, the ranking of the targets."""
@@ -272,6 +273,17 @@ class NextItemModel(BackboneModel):
             "places": places,
             "candidates": candidates,
         }
+
+    def _list(self, users: tf.Tensor, items: tf.Tensor, excluded: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the best items `[batch, top_k]` and their scores."""
+        plan = self.next_item
+        if not plan.diversity:
+            return rank_items(users, items, k=plan.top_k, excluded=excluded)[1:]
+        found = rank_items(users, items, k=plan.diversity_candidates, excluded=excluded)
+        categories = tf.gather(tf.constant(self.corpus.numbers_of(plan.category)), tf.maximum(found.ids, 0))
+        places, scores = choose_diverse(found.scores, categories, k=plan.top_k, diversity=plan.diversity)
+        ids = tf.gather(found.ids, tf.maximum(places, 0), batch_dims=1)
+        return tf.where(places >= 0, ids, -1), scores
 
     def _names(self, ids: tf.Tensor) -> tf.Tensor:
         """Returns the names of items in the corpus, the empty text or -1 for none."""

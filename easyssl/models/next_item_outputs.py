@@ -39,6 +39,9 @@ class NextItemOutputs:
         if wrong or (targets == "HIDDEN_STEPS" and (hidden is None or hidden.dtype != tf.bool)):
             expected = _EXPECTED.get(targets, "[batch, dim] or [batch, num_interests, dim]")
             raise self._blame(self._plan.user, f"with targets {targets} it has to give {expected}", output)
+        if self._plan.interest_power is not None and (targets in _EXPECTED or output.shape.rank != 3):
+            text = "with interest_power it has to give several interests, [batch, num_interests, dim]"
+            raise self._blame(self._plan.user, text, output)
         return output, hidden
 
     def vectors(self, output: Any) -> tf.Tensor:

@@ -222,3 +222,30 @@ def test_a_stream_draws_items_beside_the_rows(built):
         assert matches
         seen |= set(matches)
     assert len(seen) > 10
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("loss", ["FULL_SOFTMAX", "IN_BATCH_SOFTMAX"])
+def test_label_aware_attention(built, loss, bias):
+    """Two interests, the mean of the history and its opposite, are mixed by what they score for the target."""
+    blocks = """
+    blocks { name: 'mean' inputs { block_name: 'history' } keras_layer { class_name: 'MeanPooling' } }
+    blocks { name: 'user' inputs { block_name: 'mean' } lambda { expression: 'lambda x: tf.stack([x, -x], axis=1)' } }
+    """
+    options = f"loss: {loss} interest_power: 2 item_bias: {str(bias).lower()}"
+    model = built(options, "NEXT_STEP", blocks)
+    table, biases = table_of(model), np.zeros(9)
+    if bias:
+        (weight,) = [w for w in model.weights if "item_bias" in w.name]
+        biases = np.linspace(-2, 2, 9)
+        weight.assign(biases)
+    total = 0.0
+    for row, target in ((0, 4), (1, 7), (3, 3)):
+        mean = np.mean([table[int(i)] for i in HISTORIES[row].split("|")], axis=0)
+        score = mean @ table[target]
+        first = 1.0 / (1.0 + np.exp(-2.0 * np.sign(score) * score**2))
+        user = (first - (1.0 - first)) * mean
+        pool = IDS if loss == "FULL_SOFTMAX" else [4, 7, 3]
+        scores = np.array([table[i] @ user + biases[i] for i in pool])
+        total -= log_softmax(scores)[pool.index(target)]
+    assert training_loss(model, features_of(model)) == pytest.approx(total / 3, rel=1e-4)

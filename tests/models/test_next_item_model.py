@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from next_item_models import AFTER, BLOCKS, HISTORIES, IDS, builder, features_of, log_softmax, table_of
+from next_item_models import (
+    AFTER,
+    BLOCKS,
+    CATEGORIES,
+    HISTORIES,
+    IDS,
+    builder,
+    features_of,
+    log_softmax,
+    table_of,
+)
 
 from easyssl.errors import ConfigError
 
@@ -86,6 +96,26 @@ def test_predictions_name_items_and_leave_out_the_whole_history(built):
     assert sorted(ids[0].numpy().tolist()) == sorted(IDS)
 
 
+CATE = "input_fields { input_name: 'cate' input_type: STRING }"
+
+
+@pytest.mark.parametrize("diversity", [0.5, 100.0])
+def test_lists_of_several_categories(built, diversity):
+    model = built(f"top_k: 4 category: 'cate' diversity: {diversity} diversity_candidates: 6", corpus=CATE)
+    table = table_of(model)
+    found = model(model.transform({"items": tf.constant(["4", "1|6"])}))
+    for row, seen in enumerate(([4], [1, 6])):
+        scores = {i: table[i] @ table[seen[-1]] for i in IDS if i not in seen}
+        pool, chosen = sorted(scores, key=lambda i: -scores[i])[:6], []
+        category = dict(zip(IDS, CATEGORIES, strict=True))
+        while len(chosen) < 4:
+            counts = {i: sum(bool(category[i]) and category[i] == category[j] for j in chosen) for i in pool}
+            left = [i for i in pool if i not in chosen]
+            chosen.append(max(left, key=lambda i: scores[i] - diversity * counts[i]))
+        assert found["item_ids"][row].numpy().tolist() == chosen
+        np.testing.assert_allclose(found["scores"][row], [scores[i] for i in chosen], rtol=1e-5)
+
+
 def test_fixed_item_vectors_are_those_of_the_weights(built):
     model = built()
     rows = model.transform({"items": tf.constant(["4"])})
@@ -109,6 +139,15 @@ def test_fixed_item_vectors_are_those_of_the_weights(built):
         ("temperature: 0", "EVERY_STEP", "temperature: is 0, expected a number above 0"),
         ("log_q_correction: true", "EVERY_STEP", "not FULL_SOFTMAX"),
         ("item_bias: true similarity: COSINE", "EVERY_STEP", "a cosine has no bias"),
+        ("interest_power: -1", "NEXT_STEP", "interest_power: is -1, expected a number from 0 on"),
+        ("diversity: -1", "NEXT_STEP", "diversity: is -1, expected a number from 0 on"),
+        ("diversity: 1", "NEXT_STEP", "diversity: needs next_item.category"),
+        ("category: 'item'", "NEXT_STEP", "category: 'item' is not among.*did you mean 'item_id'"),
+        (
+            "diversity: 1 category: 'item_id' diversity_candidates: 3",
+            "NEXT_STEP",
+            "diversity_candidates: is 3, expected at least top_k, which is 20",
+        ),
         ("history: 'item'", "EVERY_STEP", "'item' is not a SequenceFeature of ids.*'items'"),
     ],
 )
@@ -122,3 +161,8 @@ def test_a_user_block_of_another_form_is_refused(built):
         ConfigError, match="'user': with targets EVERY_STEP it has to give a state for each step"
     ):
         built(blocks=BLOCKS["NEXT_STEP"])
+
+
+def test_a_power_needs_several_interests(built):
+    with pytest.raises(ConfigError, match="'user': with interest_power it has to give several interests"):
+        built("interest_power: 2", "NEXT_STEP")

@@ -127,6 +127,24 @@ def test_mind_learns_and_its_export_finds_items(data):
 
 
 @pytest.mark.slow
+def test_mind_with_its_own_readout_and_a_varied_list(data):
+    """Popularity is the category, and variety is worth more than any score."""
+    own = {"interest_power": 2, "category": "popularity", "diversity": 1e6, "top_k": 5}
+    words = [w for key, value in own.items() for w in ("--set", f"model_config.next_item.{key}={value}")]
+    assert run(data, "train", "mind", "--set", f"model_dir={data[0] / 'varied'}", *words, steps=5) == 0
+    losses = [record["losses"]["next_item_loss"] for record in records(data, "varied", "train")]
+    assert len(losses) == 5 and np.all(np.isfinite(losses))
+    output = data[0] / "varied_export"
+    given = ["--set", f"model_dir={data[0] / 'varied'}", "--set", "export_config.verify=true"]
+    assert run(data, "export", "mind", *given, *words, "--output", output, steps=5) == 0
+    serve = tf.saved_model.load(str(output / "1")).signatures["serving_default"]
+    found = serve(items=tf.constant(["4|5|6|7", "9"]))
+    assert found["item_ids"].shape == (2, 5)
+    for ids in found["item_ids"].numpy():
+        assert len({data[2][i - 1] for i in ids}) == 5
+
+
+@pytest.mark.slow
 def test_s3rec_goes_on_with_what_was_pretrained(data, capfd):
     assert run(data, "train", "s3rec_pretrain") == 0
     capfd.readouterr()

@@ -9,6 +9,7 @@ from easyssl.models import build_model
 ITEMS = 7  # ids 1 to 7 in another order, so that numbers of items and ids differ
 IDS = [4, 7, 1, 3, 2, 6, 5]
 POPULARITY = [5, 1, 2, 9, 3, 1, 4]
+CATEGORIES = ["a", "a", "b", "", "b", "a", ""]  # of the items in IDS
 HISTORIES = ["1|2|3", "4", "", "5|6|1|1|2"]
 AFTER = ["4", "7", "2", "3"]
 
@@ -70,8 +71,9 @@ model_config {
 
 def builder(folder):
     """Returns a function that builds a model over a file of items in a folder."""
-    lines = [f"{i}\t{n}" for i, n in zip(IDS, POPULARITY, strict=True)]
-    (folder / "items.tsv").write_text("\n".join(["item_id\tpopularity", *lines]) + "\n")
+    rows = zip(IDS, POPULARITY, CATEGORIES, strict=True)
+    lines = ["\t".join(map(str, row)) for row in [("item_id", "popularity", "cate"), *rows]]
+    (folder / "items.tsv").write_text("\n".join(lines) + "\n")
 
     def build(options="", targets="EVERY_STEP", blocks=None, corpus="", groups=""):
         text = CONFIG % {
