@@ -68,6 +68,8 @@ from easyssl.layers.transformer_encoder import TransformerEncoder
 from easyssl.layers.value_dropout import ValueDropout
 from easyssl.layers.variational_dropout import VariationalDropout
 
+GRL = GradientReversal
+
 __all__ = [
     "BST",
     "CIN",

@@ -21,8 +21,8 @@ _SCHEDULES = ("constant", "dann")
 class GradientReversal(keras.layers.Layer):
     """Gives its input unchanged; what comes before it gets the gradient times `-factor`.
 
-    What follows learns a task, and what comes before unlearns what the task can be solved with. Configs may
-    call the layer GRL, too.
+    What follows learns a task, and what comes before unlearns what the task can be solved with. Its
+    second name, in configs and in `easyssl.layers`, is GRL.
 
     With the schedule "dann", factor is multiplied by `2 / (1 + exp(-gamma * p)) - 1`, where p is the number
     of calls in training so far, divided by `num_steps`; after these p stays 1. The count is a weight of the

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 from tensorflow import keras
 
+import easyssl.layers
 from easyssl import registry
 from easyssl.layers import GradientReversal
 from easyssl.testing import run_layer_test
@@ -111,6 +112,7 @@ def test_its_gradient_is_minus_factor_times_finite_differences(options):
 
 
 def test_both_names():
+    assert easyssl.layers.GRL is GradientReversal
     assert registry.get("GRL") is registry.get("GradientReversal") is GradientReversal
     layer = GradientReversal(0.5)
     assert keras.utils.get_registered_name(GradientReversal) == "easyssl>GradientReversal"
