@@ -229,7 +229,7 @@ import numpy as np
 import tensorflow as tf
 devices = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(devices[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-from easyssl.functional import decoupled, nt_xent, one_way, symmetric
+from easyssl.functional import decoupled, nt_xent, one_way, spread_out, symmetric
 
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 rng = np.random.default_rng(0)
@@ -243,9 +243,12 @@ def split(x):
         return tf.constant(x[:4]) if context.replica_id_in_sync_group == 0 else tf.constant(x[4:])
     return strategy.experimental_distribute_values_from_function(part)
 
-for loss, reduction in itertools.product((one_way, symmetric, nt_xent, decoupled), ("mean", "sum")):
+losses = (one_way, symmetric, nt_xent, decoupled, spread_out)
+for loss, reduction in itertools.product(losses, ("mean", "sum")):
     def value(a, b, ids, weights, log_p, **kwargs):
         kwargs["reduction"] = reduction
+        if loss is spread_out:
+            return loss(a + b, ids=ids, weights=weights, similarity="cosine", **kwargs)
         if loss is one_way:
             kwargs["log_probabilities"] = log_p
         return loss(a, b, ids=ids, weights=weights, temperature=0.5, similarity="cosine", **kwargs)
