@@ -17,9 +17,13 @@ The same arguments give the same files.
 EPILOG = """\
 examples:
   easyssl data generate taobao --out samples/data/taobao
+  easyssl data generate taobao --out /tmp/few --rows-per-user 10 --history-weight 3
   easyssl data generate criteo --out samples/data/criteo --tfrecord
   easyssl data generate movielens --out /tmp/small --rows 1000 --test-rows 200 --seed 7
 """
+
+# Options of one data set only.
+_ONLY = {"tfrecord": "criteo", "rows_per_user": "taobao", "history_weight": "taobao"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,18 +35,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=positive, metavar="N", help="rows to train on")
     parser.add_argument("--test-rows", type=positive, metavar="N", help="rows to test with")
     parser.add_argument("--seed", type=natural, metavar="N", help="start of the random stream")
-    parser.add_argument("--tfrecord", action="store_true", help="criteo: write TFRecord files, too")
+    parser.add_argument(
+        "--tfrecord", action="store_true", default=None, help="criteo: write TFRecord files, too"
+    )
+    parser.add_argument(
+        "--rows-per-user", type=positive, metavar="N", help="taobao: rows of a user on average (250)"
+    )
+    parser.add_argument(
+        "--history-weight", type=float, metavar="X", help="taobao: how much the history says (1)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
-    given = {name: getattr(args, name) for name in ("rows", "test_rows", "seed")}
+    given = {name: getattr(args, name) for name in ("rows", "test_rows", "seed", *_ONLY)}
     options = {name: value for name, value in given.items() if value is not None}
-    if args.tfrecord:
-        if args.name != "criteo":
+    for option in options:
+        if args.name != _ONLY.get(option, args.name):
+            flag = "--" + option.replace("_", "-")
             raise UsageError(
-                f"easyssl data generate: --tfrecord goes with criteo; {args.name} has text files only"
+                f"easyssl data generate: {flag} goes with {_ONLY[option]}; {args.name} has no such option"
             )
-        options["tfrecord"] = True
     print("\n".join(GENERATORS[args.name](args.out, **options).lines()))
     return 0

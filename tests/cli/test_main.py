@@ -145,7 +145,9 @@ FLAGS = {
     "export": {"--allow-config-change", "--best", "--checkpoint", "--input", "--output"},
     "data": set(),
     "embed-text": {"--column", "--encoder", "--id", "--out", "--seed", "--word-drop"},
-    "data generate": {"--out", "--rows", "--seed", "--test-rows", "--tfrecord"},
+    "data generate": {
+        *("--history-weight", "--out", "--rows", "--rows-per-user", "--seed", "--test-rows", "--tfrecord"),
+    },
     "data ml-1m": {"--history", "--next-item", "--out", "--rows", "--seed", "--source", "--test-rows"},
     "data sequences": {"--held-out", "--items", "--out", "--plain", "--source"},
     "data mutual-information": {

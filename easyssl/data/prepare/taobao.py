@@ -30,6 +30,7 @@ from easyssl.data.prepare.shop import (
     make_catalogue,
     make_users,
 )
+from easyssl.errors import DataError
 
 COLUMNS = (
     "clk",
@@ -56,13 +57,18 @@ ITEM_COLUMNS = ("adgroup_id", "cate_id", "campaign_id", "customer", "brand", "pr
 HISTORY = 50
 CLICK_RATE = 0.4  # the public samples are resampled to about as many clicks
 
-_ROWS_PER_USER = 250
 _FEWEST_USERS = 100
 _ROWS_AT_ONCE = 10_000
 
 
 def generate_taobao(
-    out: str | os.PathLike[str], *, rows: int = 50_000, test_rows: int | None = None, seed: int = 2020
+    out: str | os.PathLike[str],
+    *,
+    rows: int = 50_000,
+    test_rows: int | None = None,
+    seed: int = 2020,
+    rows_per_user: int = 250,
+    history_weight: float = 1.0,
 ) -> Prepared:
     """Writes `train.csv`, `test.csv` (the rows that come last in time), `items.tsv` and `about.json`.
 
@@ -73,24 +79,33 @@ def generate_taobao(
         rows: Rows of `train.csv`, at least 1.
         test_rows: Rows of `test.csv`, at least 1; a fifth of `rows` if None.
         seed: The same arguments give the same files.
+        rows_per_user: Rows of a user on average, at least 1; there are at least 100 users. With many, the
+            user's id tells a model what the history tells; with few, only the history does.
+        history_weight: Factor of what the history says about the item, at least 0.
 
     Returns:
         What was written; `facts["best_reachable_auc"]` is the AUC of the true click probabilities on the
         test rows, which no model can beat but by luck.
 
     Raises:
-        DataError: If a number of rows is below 1 or the folder cannot be written.
+        DataError: If a number of rows is below 1, the weight is negative or not finite, or the folder cannot
+            be written.
     """
     test_rows = check_options("taobao", rows, test_rows, seed)
+    if rows_per_user < 1:
+        raise DataError(f"taobao: rows_per_user is {rows_per_user}; expected at least 1")
+    if not 0 <= history_weight < np.inf:
+        raise DataError(f"taobao: history_weight is {history_weight}; expected a number of at least 0")
     folder = make_folder(out)
     total = rows + test_rows
-    table = simulate(total, seed)
+    table = simulate(total, seed, rows_per_user=rows_per_user, history_weight=history_weight)
     written = {
         "train.csv": write_lines(folder / "train.csv", table.lines(0, rows)),
         "test.csv": write_lines(folder / "test.csv", table.lines(rows, total)),
         "items.tsv": write_lines(folder / "items.tsv", table.items(rows)) - 1,
     }
     facts = known_facts(table.click, table.probability, slice(rows, total), seed, COLUMNS)
+    facts |= {"rows_per_user": rows_per_user, "history_weight": history_weight}
     prepared = Prepared(folder, written, facts)
     write_about(prepared)
     return prepared
@@ -134,23 +149,29 @@ class Impressions:
             yield ",".join(map(str, plain)) + f",{seen},{prices[i]:.2f}\n"
 
 
-def simulate(rows: int, seed: int = 2020) -> Impressions:
+def simulate(
+    rows: int, seed: int = 2020, *, rows_per_user: int = 250, history_weight: float = 1.0
+) -> Impressions:
     """Draws `rows` impressions in the order of time.
 
     Args:
         rows: At least 1.
-        seed: The same seed and number of rows give the same impressions.
+        seed: The same arguments give the same impressions.
+        rows_per_user: Rows of a user on average.
+        history_weight: Factor of what the history says about the item.
 
     Returns:
         The rows, with the probability of each click.
     """
     rng = np.random.default_rng(seed)
     catalogue = make_catalogue(rng)
-    users = make_users(rng, max(_FEWEST_USERS, rows // _ROWS_PER_USER), catalogue)
-    return _make_impressions(rng, rows, catalogue, users)
+    users = make_users(rng, max(_FEWEST_USERS, rows // rows_per_user), catalogue)
+    return _make_impressions(rng, rows, catalogue, users, history_weight)
 
 
-def _make_impressions(rng: np.random.Generator, rows: int, catalogue: Catalogue, users: Users) -> Impressions:
+def _make_impressions(
+    rng: np.random.Generator, rows: int, catalogue: Catalogue, users: Users, history_weight: float
+) -> Impressions:
     activity = rng.gamma(1.0, 1.0, len(users.stream_length)) + 0.05
     user = rng.choice(len(activity), rows, p=activity / activity.sum())
     time = np.sort(rng.random(rows))
@@ -175,7 +196,8 @@ def _make_impressions(rng: np.random.Generator, rows: int, catalogue: Catalogue,
     logit = catalogue.item_appeal[item]
     field = {name: values[user] for name, values in users.fields.items()}
     logit += catalogue.taste[field["final_gender_code"] - 1, field["age_level"], topic]
-    logit += _interest(topic, category, brand, seen_category, seen_brand, valid, catalogue)
+    interest = _interest(topic, category, brand, seen_category, seen_brand, valid, catalogue)
+    logit += history_weight * interest
     logit += np.array([-0.2, -0.35, -0.2, 0.0])[field["pvalue_level"]] * catalogue.item_expensive[item]
     place = rng.integers(0, 2, rows)
     logit += 0.8 * place + 0.3 * (field["shopping_level"] - 2) + 0.4 * field["occupation"]

@@ -156,7 +156,38 @@ def test_a_linear_model_of_the_columns_comes_close_to_the_best_auc():
     assert best - 0.05 < found < best + 0.005
 
 
-@pytest.mark.parametrize("options", [{"rows": 0}, {"test_rows": 0}, {"seed": -1}])
+def test_with_few_rows_of_a_user_and_more_weight_only_the_history_tells():
+    """What the mean click of a user and topic-free columns know, against what the true probabilities know."""
+
+    def worth_of_the_user(**options):
+        table = simulate(20_000, seed=3, **options)
+        train, test = slice(0, 15_000), slice(15_000, None)
+        user = np.unique(table.columns["user_id"], return_inverse=True)[1]
+        ad = np.unique(table.columns["cate_id"], return_inverse=True)[1]
+        pair = user * (ad.max() + 1) + ad
+        size = pair.max() + 1
+        clicks = np.bincount(pair[train], table.click[train], size) + CLICK_RATE
+        guess = (clicks / (np.bincount(pair[train], minlength=size) + 1))[pair[test]]
+        best = roc_auc_score(table.click[test], table.probability[test])
+        return len(np.unique(user)), best, roc_auc_score(table.click[test], guess)
+
+    many, few = worth_of_the_user(), worth_of_the_user(rows_per_user=10, history_weight=3)
+    assert few[0] > 10 * many[0]
+    assert few[1] > many[1] + 0.02
+    assert few[2] < many[2] - 0.02
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rows": 0},
+        {"test_rows": 0},
+        {"seed": -1},
+        {"rows_per_user": 0},
+        {"history_weight": -1.0},
+        {"history_weight": float("nan")},
+    ],
+)
 def test_options_out_of_range_are_refused(tmp_path, options):
     (name,) = options
     with pytest.raises(DataError, match=f"taobao: {name} is"):
