@@ -182,6 +182,8 @@ def load_config(
             place.
     """
     name = os.fspath(path)
+    if not name:
+        raise ConfigError("the name of the config is empty; expected a file such as my.config")
     return parse_config(_read(name), name, overrides=overrides, data_root=data_root)
 
 

@@ -62,6 +62,10 @@ def dataset_from_config(
     training = mode == "train"
     if data.batch_size < 1:
         raise config.error("data_config.batch_size", "found 0, expected at least 1")
+    if data.shuffle_buffer_size < 0:
+        raise config.error(
+            "data_config.shuffle_buffer_size", f"found {data.shuffle_buffer_size}, expected at least 0"
+        )
     check_supported(config)
     declared = columns_from_config(config, mode, needed)
     negatives = sampler_from_config(config, mode, declared, columns)

@@ -94,6 +94,7 @@ PLANNED = [
         "label_dim is 2: 'clk' has to be a STRING column",
     ),
     ("batch_size: 8", "batch_size: 0", "batch_size: found 0, expected at least 1"),
+    ("batch_size: 8", "batch_size: 8 shuffle_buffer_size: -1", "size: found -1, expected at least 0"),
     ("batch_size: 8", "batch_size: 8 malformed_rows: SKIP", "needs data_config.max_malformed_rows"),
     ('"train.csv"', '"../train.csv"', r"leaves the folder .*; give an absolute name or another --data-root"),
     (
@@ -174,6 +175,7 @@ COMMAND_LINES = [
     (["check", "gone.config"], "gone.config: cannot be read: No such file or directory"),
     (["check", "."], r"\.: cannot be read: Is a directory"),
     (["check", "train.csv"], "train.csv:1:"),
+    (["check", ""], "the name of the config is empty; expected a file such as my.config"),
     (["check", "empty.config"], "empty.config:1:1: "),
     (["check", "binary.config"], "binary.config:1:1: not UTF-8 text"),
     (["check", "my.config", "--set", "train_config.num_step=3"], "num_step.*did you mean 'num_steps'?"),
@@ -204,6 +206,11 @@ COMMAND_LINES = [
     (["data", "generate", "toabao", "--out", "x"], "no data set 'toabao'; did you mean 'taobao'?"),
     (["data", "make", "taobao", "--out", "x"], "easyssl data: .* no action 'make'"),
     (["data", "generate", "taobao", "--out", "x", "--rows", "0"], "at least 1, found '0'"),
+    (
+        ["data", "generate", "avazu", "--out", "x", "--history-weight", "2"],
+        "--history-weight goes with taobao",
+    ),
+    (["data", "generate", "taobao", "--out", "x", "--rows-per-user", "0"], "rows-per-user: .* found '0'"),
     (["data", "ml1m", "--out", "x"], "there is no action 'ml1m'; did you mean 'ml-1m'?"),
     (["data", "ml-1m", "--out", "x"], "easyssl data ml-1m: the following arguments are required: --source"),
     (["data", "ml-1m", "--source", "gone", "--out", "x"], "gone.*users.dat"),
