@@ -50,11 +50,13 @@ def run(args: argparse.Namespace) -> int:
     from easyssl.cli.session import load_and_plan, modes, show_warnings, warn
     from easyssl.data.build import dataset_from_config
     from easyssl.errors import DataError
+    from easyssl.training.schedule_values import check_schedules
 
     form = suffix_of("--plot", args.plot, ("svg", "dot", "mmd")) if args.plot else None
     if form:
         check_writable(pathlib.Path(args.plot))
     config, plan = load_and_plan(args)
+    check_schedules(config)
     absent = []
     for mode in modes(config):
         try:

@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from easyssl.cli.session import load, plan_config
     from easyssl.config.effects import Acting, walk
     from easyssl.data.from_config import bad_rows_from_config, columns_from_config, make_reader
+    from easyssl.training.schedule_values import check_schedules
 
     config = load(args)
     acting: list[Acting] = []
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
     plan = plan_config(config)
     make_reader(config, columns_from_config(config))
     bad_rows_from_config(config)
+    check_schedules(config)
     for warning in dict.fromkeys([*config.warnings, *plan.warnings]):
         if warning not in known:
             print(f"note: {warning}")

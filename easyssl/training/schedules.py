@@ -19,6 +19,8 @@ from typing import Any
 import tensorflow as tf
 from tensorflow import keras
 
+from easyssl.training.schedule_values import check_positive, check_steps, check_warmup
+
 
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """Base of the schedules: casts the step to float64 and the rate to float32, and keeps the arguments."""
@@ -90,8 +92,7 @@ class ExponentialDecay(Schedule):
         burnin_steps: int = 0,
         minimum: float = 0.0,
     ) -> None:
-        if decay_steps <= 0:
-            raise ValueError(f"decay_steps is {decay_steps}, expected a positive number")
+        check_positive(decay_steps=decay_steps)
         super().__init__(
             initial_learning_rate=initial_learning_rate,
             decay_steps=decay_steps,
@@ -143,12 +144,7 @@ class ManualSteps(Schedule):
         learning_rates: Sequence[float],
         warmup: bool = False,
     ) -> None:
-        if not steps or len(steps) != len(learning_rates):
-            raise ValueError(
-                f"found {len(steps)} steps for {len(learning_rates)} rates, expected as many, not 0"
-            )
-        if steps[0] <= 0 or any(b <= a for a, b in zip(steps, steps[1:], strict=False)):
-            raise ValueError(f"the steps are {list(steps)}, expected positive numbers that increase")
+        check_steps(steps, learning_rates)
         super().__init__(
             initial_learning_rate=initial_learning_rate,
             steps=list(steps),
@@ -193,13 +189,7 @@ class CosineDecay(Schedule):
         warmup_steps: int = 0,
         hold_base_rate_steps: int = 0,
     ) -> None:
-        if warmup_steps > 0 and warmup_learning_rate > learning_rate_base:
-            raise ValueError(
-                f"warmup_learning_rate {warmup_learning_rate:g} is above learning_rate_base "
-                f"{learning_rate_base:g}"
-            )
-        if warmup_steps > total_steps:
-            raise ValueError(f"warmup_steps {warmup_steps} is above total_steps {total_steps}")
+        check_warmup(learning_rate_base, total_steps, warmup_learning_rate, warmup_steps)
         super().__init__(
             learning_rate_base=learning_rate_base,
             total_steps=total_steps,
@@ -241,8 +231,7 @@ class PolynomialDecay(Schedule):
     def __init__(
         self, learning_rate_base: float, total_steps: int, power: float, end_learning_rate: float = 0.0
     ) -> None:
-        if total_steps <= 0:
-            raise ValueError(f"total_steps is {total_steps}, expected a positive number")
+        check_positive(total_steps=total_steps)
         super().__init__(
             learning_rate_base=learning_rate_base,
             total_steps=total_steps,
@@ -280,13 +269,9 @@ class TransformerDecay(Schedule):
     def __init__(
         self, learning_rate_base: float, hidden_size: int, warmup_steps: int, step_scaling_rate: float = 1.0
     ) -> None:
-        for name, value in (
-            ("hidden_size", hidden_size),
-            ("warmup_steps", warmup_steps),
-            ("step_scaling_rate", step_scaling_rate),
-        ):
-            if value <= 0:
-                raise ValueError(f"{name} is {value:g}, expected a positive number")
+        check_positive(
+            hidden_size=hidden_size, warmup_steps=warmup_steps, step_scaling_rate=step_scaling_rate
+        )
         super().__init__(
             learning_rate_base=learning_rate_base,
             hidden_size=hidden_size,

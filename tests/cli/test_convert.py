@@ -113,6 +113,46 @@ def test_what_no_field_says_but_the_plan_finds_is_an_error_too(easyssl, project)
     assert code == 2 and "'usr'" in err and "nothing that changes" not in out
 
 
+@pytest.mark.parametrize("command", [("convert",), ("check", "--plan-only")])
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (
+            "exponential_decay_learning_rate { decay_steps: 0 }",
+            "decay_steps is 0, expected a positive number",
+        ),
+        (
+            "manual_step_learning_rate { schedule { step: 5 } schedule { step: 5 } }",
+            "the steps are [5, 5], expected positive numbers that increase",
+        ),
+        (
+            "cosine_decay_learning_rate { learning_rate_base: 0.01 warmup_learning_rate: 0.1 }",
+            "warmup_learning_rate 0.1 is above learning_rate_base 0.01",
+        ),
+        ("poly_decay_learning_rate { learning_rate_base: 0.1 }", "'total_steps' is not set"),
+        (
+            "transformer_learning_rate { learning_rate_base: 1 hidden_size: 0 warmup_steps: 2 }",
+            "hidden_size is 0, expected a positive number",
+        ),
+        ("constant_learning_rate { learning_rate: -1 }", "found -1, expected a rate of at least 0"),
+        ("", "no learning rate is set"),
+    ],
+)
+def test_a_schedule_that_cannot_be_is_told_with_its_line(easyssl, project, command, rate, text):
+    path = project / "my.config"
+    whole = path.read_text()
+    start = whole.index("learning_rate {") + len("learning_rate {")
+    depth, end = 1, start
+    while depth:
+        depth += {"{": 1, "}": -1}.get(whole[end], 0)
+        end += 1
+    path.write_text(f"{whole[:start]} {rate} {whole[end - 1 :]}")
+    line = whole[:start].count("\n") + 1
+    code, out, err = easyssl(command[0], path, *command[1:])
+    assert code == 2 and err.startswith(f"{path}:{line}:") and text in err and len(err.splitlines()) == 1
+    assert "nothing that changes" not in out
+
+
 def test_parameters_of_layers_and_overrides_have_places(easyssl, project):
     path = project / "my.config"
     old = 'class_name: "MLP" mlp { hidden_units: [8, 4] }'

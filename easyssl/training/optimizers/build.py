@@ -21,6 +21,7 @@ from easyssl.training.optimizers.momentum import Momentum, MomentumW
 from easyssl.training.optimizers.rmsprop import RMSProp
 from easyssl.training.optimizers.rule import UpdateRule
 from easyssl.training.schedule_config import schedule_from_config
+from easyssl.training.schedule_values import check_schedules
 from easyssl.training.schedules import Schedule
 
 # Member of the config's oneof -> class and the constructor's arguments besides the rate (ours: the config's).
@@ -170,10 +171,7 @@ def _rule_arguments(
     config: Any, model: keras.Model, copy: Callable[[tf.Variable], tf.Variable]
 ) -> dict[str, Any]:
     train_config = config.message.train_config
-    number = len(train_config.optimizer_config)
-    if number not in (1, 2):
-        where = "train_config" if number == 0 else "train_config.optimizer_config[2]"
-        raise config.error(where, f"found {number} times optimizer_config, expected it once or twice")
+    check_schedules(config)
     frozen = {id(variable) for variable in frozen_variables(config, model)}
     variables = [variable for variable in model.trainable_variables if id(variable) not in frozen]
     if not variables:
@@ -181,7 +179,7 @@ def _rule_arguments(
     tables = [variable for variable in embedding_variables(model) if id(variable) not in frozen]
     variables, tables = [copy(variable) for variable in variables], [copy(table) for table in tables]
     table_ids = {id(table) for table in tables}
-    if number == 1:
+    if len(train_config.optimizer_config) == 1:
         members = [variables]
     else:
         members = [tables, [variable for variable in variables if id(variable) not in table_ids]]
