@@ -118,6 +118,19 @@ def test_filters_leave_weights_out(other_run):
     assert not ours["table"].numpy().any()
 
 
+def test_filters_may_name_tables_as_easyrec_does(other_run):
+    weights = {"user_id/embeddings": (7, 2), "item_id/embeddings": (7, 2), "tower/kernel": (2, 3)}
+    ours = variables(**weights)
+    start = warm_start(
+        config(fine_tune(other_run), "model_config.restore_filters=[user_id/embedding_weights]"), ours
+    )
+    assert start.left["user_id/embeddings"] == "contains 'user_id/embedding_weights' of restore_filters"
+    assert start.left["item_id/embeddings"] == "is not in it" and "tower/kernel" in start.taken
+    start = warm_start(config(fine_tune(other_run), "model_config.restore_filters=[embedding_weights]"), ours)
+    filtered = {name for name, why in start.left.items() if "restore_filters" in why}
+    assert filtered == {"user_id/embeddings", "item_id/embeddings"}
+
+
 def test_a_checkpoint_of_tensorflow_is_read(tmp_path):
     saved = tf.train.Checkpoint(kernel=tf.Variable(tf.fill([2, 3], 4.0))).write(str(tmp_path / "model"))
     pairs = tmp_path / "pairs.txt"
