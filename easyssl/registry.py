@@ -21,38 +21,81 @@ _layers: dict[str, type] = {}
 PLUGIN_MODULE = "easyssl_plugin_"
 """A plugin is the module of this name, followed by that of its file."""
 
-# Keras layers that a config may name. The list is closed on purpose: layers that run code, read files or
-# change the shape of the batch axis (Lambda, TFSMLayer, StringLookup, ...) have no place in a config.
+# Keras layers that a config may name. The list is closed on purpose: layers that run code or read files
+# (Lambda, TFSMLayer, ...), take text (StringLookup, ...), wrap a layer that parameters cannot describe
+# (Bidirectional, TimeDistributed, ...) or change pictures (RandomFlip, ...) have no place in a config.
 KERAS_LAYERS: tuple[str, ...] = (
     "Activation",
+    "ActivityRegularization",
     "Add",
     "AdditiveAttention",
+    "AlphaDropout",
     "Average",
     "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
     "AvgPool1D",
+    "AvgPool2D",
+    "AvgPool3D",
     "BatchNormalization",
+    "CategoryEncoding",
     "Concatenate",
     "Conv1D",
+    "Conv1DTranspose",
+    "Conv2D",
+    "Conv2DTranspose",
+    "Conv3D",
+    "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "Convolution1D",
+    "Convolution1DTranspose",
+    "Convolution2D",
+    "Convolution2DTranspose",
+    "Convolution3D",
+    "Convolution3DTranspose",
     "Cropping1D",
+    "Cropping2D",
+    "Cropping3D",
     "Dense",
     "DepthwiseConv1D",
+    "DepthwiseConv2D",
+    "Discretization",
     "Dot",
     "ELU",
     "EinsumDense",
+    "Embedding",
     "Flatten",
     "GRU",
+    "GaussianDropout",
+    "GaussianNoise",
     "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
     "GlobalAvgPool1D",
+    "GlobalAvgPool2D",
+    "GlobalAvgPool3D",
     "GlobalMaxPool1D",
+    "GlobalMaxPool2D",
+    "GlobalMaxPool3D",
     "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
     "GroupNormalization",
     "Identity",
     "LSTM",
     "LayerNormalization",
     "LeakyReLU",
+    "LocallyConnected1D",
+    "LocallyConnected2D",
+    "Masking",
     "MaxPool1D",
+    "MaxPool2D",
+    "MaxPool3D",
     "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
     "Maximum",
     "Minimum",
     "Multiply",
@@ -60,15 +103,26 @@ KERAS_LAYERS: tuple[str, ...] = (
     "Permute",
     "ReLU",
     "RepeatVector",
+    "Rescaling",
     "Reshape",
     "SeparableConv1D",
+    "SeparableConv2D",
     "SeparableConvolution1D",
+    "SeparableConvolution2D",
     "SimpleRNN",
     "Softmax",
+    "SpatialDropout1D",
+    "SpatialDropout2D",
+    "SpatialDropout3D",
     "Subtract",
+    "ThresholdedReLU",
     "UnitNormalization",
     "UpSampling1D",
+    "UpSampling2D",
+    "UpSampling3D",
     "ZeroPadding1D",
+    "ZeroPadding2D",
+    "ZeroPadding3D",
 )
 
 
@@ -123,7 +177,8 @@ def get(name: str) -> type:
     if name in KERAS_LAYERS:
         from tensorflow import keras
 
-        return getattr(keras.layers, name)
+        if hasattr(keras.layers, name):  # Keras 3 has no LocallyConnected1D and 2D any more
+            return getattr(keras.layers, name)
     raise KeyError(f"no layer is called '{name}'{nearest(name, names())}")
 
 

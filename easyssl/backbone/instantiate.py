@@ -60,6 +60,7 @@ def make_layer(
         kwargs.setdefault("kernel_regularizer", keras.regularizers.L2(kernel_l2 / 2))
     if not own:
         _check_keras_parameters(cls, kwargs, plan, error)
+        kwargs = {**_own_generator(cls), **kwargs}
     try:
         layer = cls(**{"dtype": dtype, **kwargs}, name=plan.name + suffix)
     except (TypeError, ValueError) as e:
@@ -154,6 +155,17 @@ def _check_keras_parameters(cls: Any, kwargs: Mapping[str, Any], plan: LayerPlan
     for key in kwargs:
         if key not in valid:
             raise error(plan.params_path, f"{cls.__name__} has no parameter '{key}'{nearest(key, valid)}")
+
+
+def _own_generator(cls: Any) -> dict[str, Any]:
+    """Returns the argument that gives a random layer of tf_keras a state for checkpoints to keep, if any.
+
+    Without it the layer draws from TensorFlow's own stream, and a run that is resumed draws other numbers.
+    """
+    takes_it = any(
+        "force_generator" in inspect.signature(base.__init__).parameters for base in cls.__mro__[:-1]
+    )
+    return {"force_generator": True} if takes_it else {}
 
 
 def _check_taken_as_given(

@@ -45,6 +45,8 @@ def idle_parameters(class_name: str, keras_layer: Any) -> Mapping[str, str]:
     Returns:
         Empty for a layer that EasyRec has not.
     """
+    if class_name == "Embedding":  # here input_dim is the number of rows
+        return {name: reason for name, reason in _OF_KERAS.items() if name != "input_dim"}
     if class_name in KERAS_LAYERS:
         return _OF_KERAS
     messages = {field.name: field.message_type for field in keras_layer.oneofs_by_name["params"].fields}

@@ -2,7 +2,9 @@
 
 import re
 
+import numpy as np
 import pytest
+import tensorflow as tf
 from plans import block, group, plan_of, refused
 from tensorflow import keras
 
@@ -13,6 +15,7 @@ from easyssl.config.effects import Acting, Finding, walk
 from easyssl.config.messages import message_class
 from easyssl.layers.gate_nn import GateNN
 from easyssl.registry import KERAS_LAYERS
+from easyssl.training.names import named_variables
 
 MASK_BLOCK = {"aggregation_size": 4}
 MLP = {"hidden_units": [4]}
@@ -191,3 +194,44 @@ def test_an_own_regularizer_of_a_layer_is_kept():
     plan = LayerPlan("keras_layer", "a", "blocks[0].keras_layer", "Cross", {"kernel_regularizer": "l1"})
     layer = make_layer(plan, 0.2, None, lambda path, text: AssertionError(text))
     assert isinstance(layer.kernel_regularizer, keras.regularizers.L1)
+
+
+INPUTS = {
+    "GaussianNoise": ({"stddev": 0.1}, (2, 3)),
+    "GaussianDropout": ({"rate": 0.5}, (2, 3)),
+    "AlphaDropout": ({"rate": 0.5}, (2, 3)),
+    "SpatialDropout1D": ({"rate": 0.5}, (2, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_random_layers_of_keras_have_a_state_that_checkpoints_keep(name):
+    kwargs, shape = INPUTS[name]
+    plan = LayerPlan("keras_layer", "a", "blocks[0].keras_layer", name, kwargs)
+
+    def model():
+        keras.utils.set_random_seed(7)
+        layer = make_layer(plan, 0.0, "float32", lambda path, text: AssertionError(text))
+        made = keras.Sequential([layer])
+        made(tf.ones(shape), training=False)
+        return made
+
+    first, second = model(), model()
+    draws = [first(tf.ones(shape), training=True) for _ in range(3)]
+    assert not np.array_equal(draws[1], draws[2])
+    states, others = named_variables(first), named_variables(second)
+    assert list(states) == list(others) == ["a/random_generator"]
+    before = tf.identity(states["a/random_generator"])
+    wanted = first(tf.ones(shape), training=True)
+    others["a/random_generator"].assign(before)
+    np.testing.assert_array_equal(second(tf.ones(shape), training=True), wanted)
+
+
+def test_the_rows_of_an_embedding_of_keras_act():
+    layer = (
+        f"keras_layer {{ class_name: 'Embedding' st_params {{ {struct(input_dim='10', output_dim='4')} }} }}"
+    )
+    path = "model_config.backbone.blocks[0].keras_layer.st_params.input_dim"
+    text = f"model_config {{ backbone {{ {block('a', layer=layer)} }} }}"
+    walked = {each.path: each for each in walk(parse_config(text).message)}
+    assert isinstance(walked[path], Acting)
