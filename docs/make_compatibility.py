@@ -45,6 +45,10 @@ if nothing that changes results is ignored. What each field means is in [the ref
 fields that EasyRec has not are left out here. Layers by `class_name` are in
 [the catalogue](components.md).
 
+A `class_name` that is no component may be a layer of tf_keras; `easyssl layers` lists them. Left out are
+those that run code or read files (`Lambda`), take text, change pictures, or wrap a layer that parameters
+cannot describe (`Bidirectional`, `TimeDistributed`, `RNN`).
+
 Keys of `st_params` are arguments of the layer. Keys without effect, such as `name`, and fields of the
 typed message that the layer has no use for, are accepted. EasyRec passes over any other key that it does
 not know; here such a key is an error with the nearest name, since a typing mistake would change results.
