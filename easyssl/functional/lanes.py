@@ -10,6 +10,8 @@ from easyssl.functional.gradient import with_gradient
 from easyssl.functional.masking import EXCLUDED
 from easyssl.functional.packing import Packing
 
+_CHOICES = 16  # of how many rows share lanes
+
 
 @dataclass(frozen=True, eq=False)
 class Lanes:
@@ -32,10 +34,10 @@ class Lanes:
 
 
 def lanes_of(packing: Packing) -> Lanes:
-    """Puts the tokens of rows into lanes: one row each, or the longest with the shortest and so on.
+    """Puts the tokens of rows into lanes: the longest alone, of the others the longest with the shortest.
 
-    The work of attention grows with lanes times width squared; whichever is less is done. Where lengths
-    spread evenly, two rows to a lane halve it. The order of a row's tokens is kept.
+    The work of attention grows with lanes times width squared; as many rows share a lane as make it least.
+    Where lengths spread evenly, two rows to a lane halve it. The order of a row's tokens is kept.
 
     Args:
         packing: The packing of a batch; not dense.
@@ -51,24 +53,40 @@ def lanes_of(packing: Packing) -> Lanes:
     lengths = tf.reduce_sum(tf.cast(packing.mask, tf.int32), axis=1)
     rows = tf.size(lengths)
     ordered, order = tf.math.top_k(lengths, rows)
-    half, longest = rows // 2, ordered[0]
-    shared = tf.maximum(longest, tf.reduce_max(ordered[:half] + ordered[::-1][:half]))
-    share = shared * shared < 2 * longest * longest
-    lanes = tf.where(share, rows - half, rows)
-    width = tf.maximum(tf.where(share, shared, longest), 1)
+    pairs, width = _cheapest_pairs(ordered)
+    alone, lanes = rows - 2 * pairs, rows - pairs
 
     rank = tf.math.invert_permutation(order)
     first = rank < lanes
-    lane = tf.where(first, rank, rows - 1 - rank)
+    lane = tf.where(first, rank, alone + rows - 1 - rank)
     start = tf.where(first, 0, tf.gather(ordered, lane))
     row, rank = row_and_rank(packing)
     slots = tf.stack([tf.gather(lane, row), tf.gather(start, row) + rank], axis=1)
     laid, owner = packed_at(slots, row, tf.stack([lanes, width]))
     excluded = tf.where(owner[:, :, None] == owner[:, None, :], 0.0, EXCLUDED)
-    behind = tf.range(rows - 1, rows - 1 - lanes, -1)
-    second = tf.where(behind >= lanes, tf.gather(order, behind), -1)
+    behind = alone + rows - 1 - tf.range(lanes)
+    second = tf.where((behind >= lanes) & (behind < rows), tf.gather(order, tf.minimum(behind, rows - 1)), -1)
     seats = 2 * lane + tf.cast(~first, tf.int32)
     return Lanes(laid, excluded, tf.stack([order[:lanes], second], axis=1), seats, owner)
+
+
+def _cheapest_pairs(ordered: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns how many pairs of the shortest rows share a lane, and how wide lanes are then.
+
+    Args:
+        ordered: int32 `[batch]`, lengths from the longest to the shortest.
+    """
+    rows = tf.size(ordered)
+    half = rows // 2
+    pairs = half * tf.range(_CHOICES + 1) // _CHOICES
+    number = tf.range(half)[None, :]
+    longer = tf.gather(ordered, tf.minimum(rows - 2 * pairs[:, None] + number, rows - 1))
+    shared = longer + ordered[::-1][None, :half]
+    widths = tf.reduce_max(tf.where(number < pairs[:, None], shared, 0), axis=1)
+    widths = tf.maximum(tf.maximum(widths, ordered[0]), 1)
+    work = tf.cast(rows - pairs, tf.float32) * tf.square(tf.cast(widths, tf.float32))
+    best = tf.argmin(work, output_type=tf.int32)
+    return tf.gather(pairs, best), tf.gather(widths, best)
 
 
 def row_and_rank(packing: Packing) -> tuple[tf.Tensor, tf.Tensor]:

@@ -40,14 +40,22 @@ def test_lanes_hold_every_row_in_one_piece(lengths):
     packing = packing_of(tf.constant(lengths), SIZE)
     lanes = lanes_of(packing)
     check(lanes, packing, lengths)
-    ordered, longest = sorted(lengths), max(max(lengths), 1)
-    pairs = [a + b for a, b in zip(ordered, ordered[::-1], strict=True)][: len(lengths) // 2]
-    shared = max([max(lengths), *pairs])
     count, width = lanes.owner.shape
-    if shared**2 < 2 * max(lengths) ** 2:
-        assert (count, width) == ((len(lengths) + 1) // 2, max(shared, 1))
-    else:
-        assert (count, width) == (len(lengths), longest)
+    assert count * width**2 == min(work_of(lengths, pairs) for pairs in range(len(lengths) // 2 + 1))
+
+
+def work_of(lengths, pairs):
+    """What attention costs if so many pairs of the shortest rows share a lane."""
+    others = sorted(lengths)[: 2 * pairs]
+    shared = [a + b for a, b in zip(others, others[::-1], strict=True)]
+    return (len(lengths) - pairs) * max([1, *lengths, *shared]) ** 2
+
+
+def test_long_rows_have_lanes_of_their_own():
+    lengths = [6] * 8 + [3] * 8
+    lanes = lanes_of(packing_of(tf.constant(lengths), SIZE))
+    assert lanes.owner.shape == (12, 6)
+    check(lanes, packing_of(tf.constant(lengths), SIZE), lengths)
 
 
 @pytest.mark.parametrize("first", [True, False])
